@@ -1,0 +1,209 @@
+//! A compiled rule: a descriptor path with what applies at its end. Immutable and shared by every request.
+
+use std::borrow::Cow;
+use std::fmt::Write as _;
+
+use serde_json::{Map, Value};
+
+use super::descriptor::Entry;
+use super::limit::Limit;
+use super::spec::{FailureMode, Origin};
+
+/// A rule's place in its rule set: dense, from 0, new in every revision.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RuleId(pub u32);
+
+/// A limit of a rule, with what identifies its counters.
+#[derive(Clone, Debug)]
+pub struct RuleLimit {
+    /// The limit.
+    pub limit: Limit,
+    /// Its name, in answers and headers.
+    pub name: Option<Box<str>>,
+    /// Distinguishes the counters of this limit from those of every other: a hash of domain, rule path, algorithm,
+    /// window and (where a rule has several limits) name or position. It does not contain the amount, so that a
+    /// counter survives a changed limit.
+    pub counter_space: u128,
+}
+
+/// What a rule does.
+#[derive(Clone, Debug)]
+pub enum Effect {
+    /// Always OK, never counted.
+    Unlimited {
+        /// Names it, so that other rules can be replaced by it.
+        name: Option<Box<str>>,
+    },
+    /// Every one of these must hold. Not empty.
+    Limits(Box<[RuleLimit]>),
+}
+
+/// What few rules have, kept apart so that the many stay small.
+#[derive(Clone, Debug, Default)]
+pub struct RuleExtras {
+    /// Names of rules that do not apply to a request in which this one matches.
+    pub replaces: Box<[Box<str>]>,
+    /// Passed on in dynamic metadata.
+    pub metadata: Option<Map<String, Value>>,
+    /// For listing and filtering.
+    pub tags: Box<[Box<str>]>,
+    /// When the counter store cannot answer; `None` takes the server's default.
+    pub failure_mode: Option<FailureMode>,
+    /// The anomaly worker may never tighten this rule.
+    pub protect: bool,
+}
+
+/// How the metric of a rule is named.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MetricName {
+    /// The same for every request.
+    Static,
+    /// One part per entry, some with the request's value in them.
+    Dynamic(Box<[MetricPart]>),
+}
+
+/// The part of a metric's name that one entry gives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MetricPart {
+    /// The constant text: `key_value`, or `key` when the value follows.
+    pub text: Box<str>,
+    /// The request's value follows, after a `_`; an empty value adds nothing.
+    pub value: bool,
+}
+
+/// A descriptor path and what applies at its end.
+#[derive(Clone, Debug)]
+pub struct Rule {
+    /// Its place in the rule set.
+    pub id: RuleId,
+    /// The canonical descriptor path, `key=value,key2,key3=pre*`; see [`canonical_path`].
+    pub path: Box<str>,
+    /// What it does.
+    pub effect: Effect,
+    /// Count, but never deny.
+    pub shadow_mode: bool,
+    /// Deny only together with every other quota rule of the request.
+    pub quota_mode: bool,
+    /// Bit `i` is set when the value of entry `i` is part of the counter's identity: the path has no value there, or
+    /// a wildcard that does not share its threshold.
+    pub varying: u64,
+    /// The metric's name without the domain, `key_value.key2`, as envoyproxy/ratelimit names it.
+    pub metric_key: Box<str>,
+    /// Whether requests alter that name.
+    pub metric: MetricName,
+    /// What few rules have.
+    pub extras: Option<Box<RuleExtras>>,
+    /// Where it was written.
+    pub origin: Origin,
+}
+
+impl Rule {
+    /// The name under which answers speak of this rule: the first limit's name, else the path.
+    #[must_use]
+    pub fn label(&self) -> &str {
+        self.name().unwrap_or(&self.path)
+    }
+
+    /// The configured name: of the unlimited effect, or of the first limit.
+    #[must_use]
+    pub fn name(&self) -> Option<&str> {
+        match &self.effect {
+            Effect::Unlimited { name } => name.as_deref(),
+            Effect::Limits(limits) => limits.first().and_then(|limit| limit.name.as_deref()),
+        }
+    }
+
+    /// Every configured name.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        let (unlimited, limits) = match &self.effect {
+            Effect::Unlimited { name } => (name.as_deref(), &[][..]),
+            Effect::Limits(limits) => (None, &limits[..]),
+        };
+        unlimited.into_iter().chain(limits.iter().filter_map(|limit| limit.name.as_deref()))
+    }
+
+    /// The limits; none when unlimited.
+    #[must_use]
+    pub fn limits(&self) -> &[RuleLimit] {
+        match &self.effect {
+            Effect::Unlimited { .. } => &[],
+            Effect::Limits(limits) => limits,
+        }
+    }
+
+    /// Whether the rule is unlimited.
+    #[must_use]
+    pub const fn is_unlimited(&self) -> bool {
+        matches!(self.effect, Effect::Unlimited { .. })
+    }
+
+    /// Names of rules that do not apply to a request in which this one matches.
+    #[must_use]
+    pub fn replaces(&self) -> &[Box<str>] {
+        self.extras.as_ref().map_or(&[], |extras| &extras.replaces)
+    }
+
+    /// The rule's metadata.
+    #[must_use]
+    pub fn metadata(&self) -> Option<&Map<String, Value>> {
+        self.extras.as_ref().and_then(|extras| extras.metadata.as_ref())
+    }
+
+    /// The rule's own failure mode.
+    #[must_use]
+    pub fn failure_mode(&self) -> Option<FailureMode> {
+        self.extras.as_ref().and_then(|extras| extras.failure_mode)
+    }
+
+    /// The metric's name for a request's entries, without the domain. Bytes that are no UTF-8 are replaced.
+    #[must_use]
+    pub fn metric_key<'a>(&'a self, entries: &[Entry<'_>]) -> Cow<'a, str> {
+        let MetricName::Dynamic(parts) = &self.metric else {
+            return Cow::Borrowed(&self.metric_key);
+        };
+        let mut name = String::with_capacity(self.metric_key.len() + 32);
+        for (part, entry) in parts.iter().zip(entries) {
+            if !name.is_empty() {
+                name.push('.');
+            }
+            name.push_str(&part.text);
+            if part.value && !entry.value.is_empty() {
+                name.push('_');
+                name.push_str(&String::from_utf8_lossy(entry.value));
+            }
+        }
+        Cow::Owned(name)
+    }
+}
+
+/// Writes a descriptor path canonically: entries joined by `,`, `key` or `key=value` each. The characters that the
+/// notation (or a Redis key around it) uses itself, and control characters, are written `%XX`.
+#[must_use]
+pub fn canonical_path<'a>(entries: impl IntoIterator<Item = (&'a str, Option<&'a str>)>) -> String {
+    let mut path = String::new();
+    for (key, value) in entries {
+        if !path.is_empty() {
+            path.push(',');
+        }
+        escape_into(&mut path, key);
+        if let Some(value) = value {
+            path.push('=');
+            escape_into(&mut path, value);
+        }
+    }
+    path
+}
+
+fn escape_into(out: &mut String, text: &str) {
+    for character in text.chars() {
+        if matches!(character, ',' | '=' | '%' | '|' | '{' | '}') || character.is_control() {
+            let mut buffer = [0; 4];
+            for byte in character.encode_utf8(&mut buffer).bytes() {
+                // Writing to a String cannot fail.
+                let _ = write!(out, "%{byte:02X}");
+            }
+        } else {
+            out.push(character);
+        }
+    }
+}

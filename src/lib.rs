@@ -1,0 +1,8 @@
+//! Tidegate: rate limits and external authorization for Envoy and Istio.
+//!
+//! The rooms, from the top; each knows only those below it: [`cli`], [`server`], [`limiter`], [`rules`] and
+//! [`counters`], [`telemetry`], [`config`], [`core`]. `docs/architecture.md` walks through them.
+
+pub mod core;
+pub mod counters;
+pub mod telemetry;

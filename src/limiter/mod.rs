@@ -1,0 +1,161 @@
+//! The limiter: resolve descriptors to rules, count, decide, account. It joins the core with a counter store and the
+//! metrics, and knows no protocol.
+//!
+//! A decision borrows from the snapshot it was made on, so a caller takes the snapshot first:
+//!
+//! ```ignore
+//! let active = limiter.active();
+//! let decision = limiter.decide(&active, &request).await?;
+//! ```
+
+mod accounting;
+mod combine;
+mod resolve;
+
+use std::sync::Arc;
+
+use arc_swap::{ArcSwap, Guard};
+
+use crate::core::decision::Decision;
+use crate::core::descriptor::Request;
+use crate::core::ruleset::RuleSet;
+use crate::counters::{CounterStore, StoreError};
+use crate::telemetry::decisions::{DecisionMetrics, RuleSeries};
+
+pub use accounting::near_limit_threshold;
+
+/// Settings that hold for every domain.
+#[derive(Clone, Debug)]
+pub struct LimiterOptions {
+    /// `SHADOW_MODE`: statuses are told as they are, but the answer is always OK.
+    pub shadow_mode: bool,
+    /// `QUOTA_MODE`: every rule is a quota rule.
+    pub quota_mode: bool,
+    /// `NEAR_LIMIT_RATIO`: from which share of a limit on its hits count as near it; 0 to 1.
+    pub near_limit_ratio: f32,
+    /// The most descriptors one request may have.
+    pub max_descriptors: usize,
+}
+
+impl Default for LimiterOptions {
+    fn default() -> Self {
+        Self { shadow_mode: false, quota_mode: false, near_limit_ratio: 0.8, max_descriptors: 100 }
+    }
+}
+
+/// Why a request has no decision. All but [`DecideError::Store`] are the caller's mistakes.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DecideError {
+    /// No domain.
+    #[error("rate limit domain must not be empty")]
+    EmptyDomain,
+    /// No descriptors.
+    #[error("rate limit descriptor list must not be empty")]
+    EmptyDescriptors,
+    /// Too many descriptors.
+    #[error("descriptors: {got} in one request, at most {max} are allowed")]
+    TooManyDescriptors {
+        /// How many came.
+        got: usize,
+        /// How many may.
+        max: usize,
+    },
+    /// The first rule set has not been loaded yet.
+    #[error("no rate limit configuration loaded")]
+    NoRules,
+    /// The counter store could not answer, and the rule's failure mode is to say so.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// The rule set in force, with what the limiter keeps beside it.
+#[derive(Debug)]
+pub struct Active {
+    /// The rules.
+    pub rules: RuleSet,
+    /// Counts up with every rule set; 0 before the first.
+    pub revision: u64,
+    series: Box<[Arc<RuleSeries>]>,
+}
+
+/// Decides requests. Shared by all workers.
+#[derive(Debug)]
+pub struct Limiter<S> {
+    active: ArcSwap<Active>,
+    store: S,
+    options: LimiterOptions,
+    metrics: Arc<DecisionMetrics>,
+}
+
+impl<S: CounterStore> Limiter<S> {
+    /// A limiter without rules: every decision fails with [`DecideError::NoRules`] until [`Limiter::publish`].
+    pub fn new(store: S, options: LimiterOptions, metrics: Arc<DecisionMetrics>) -> Self {
+        let empty = Active { rules: RuleSet::default(), revision: 0, series: Box::default() };
+        Self { active: ArcSwap::from_pointee(empty), store, options, metrics }
+    }
+
+    /// Puts a rule set in force, for every decision that starts from now on, and returns its revision.
+    pub fn publish(&self, rules: RuleSet) -> u64 {
+        let mut series = Vec::with_capacity(rules.rules().len());
+        for domain in rules.domains() {
+            // Rule ids count through the domains in order.
+            series.extend(domain.rules().iter().map(|rule| self.metrics.series(&domain.name, &rule.metric_key)));
+        }
+        let series = series.into_boxed_slice();
+        // Publishing is rare and has one caller at a time; reading the revision first is not a race.
+        let revision = self.active.load().revision + 1;
+        self.active.store(Arc::new(Active { rules, revision, series }));
+        revision
+    }
+
+    /// The rule set in force. Cheap; hold it for one request.
+    pub fn active(&self) -> Guard<Arc<Active>> {
+        self.active.load()
+    }
+
+    /// The counter store.
+    pub const fn store(&self) -> &S {
+        &self.store
+    }
+
+    /// The settings.
+    pub const fn options(&self) -> &LimiterOptions {
+        &self.options
+    }
+
+    /// Decides one request and charges its counters.
+    ///
+    /// # Errors
+    /// [`DecideError`] when the request has no meaning, or the store no answer.
+    pub async fn decide<'s>(&self, active: &'s Active, request: &Request<'s>) -> Result<Decision<'s>, DecideError> {
+        if active.revision == 0 {
+            return Err(DecideError::NoRules);
+        }
+        if request.domain.is_empty() {
+            return Err(DecideError::EmptyDomain);
+        }
+        if request.descriptors.is_empty() {
+            return Err(DecideError::EmptyDescriptors);
+        }
+        if request.descriptors.len() > self.options.max_descriptors {
+            return Err(DecideError::TooManyDescriptors {
+                got: request.descriptors.len(),
+                max: self.options.max_descriptors,
+            });
+        }
+        let Some(domain) = active.rules.domain(request.domain) else {
+            self.metrics.unknown_domain(&String::from_utf8_lossy(request.domain));
+            return Ok(combine::unknown_domain(request));
+        };
+        let resolved = resolve::resolve(domain, request);
+        let hits = resolve::hits(&resolved, domain, &self.options);
+        let outcomes = if hits.is_empty() {
+            Default::default()
+        } else {
+            self.store.perform(&hits, domain.charge).await?
+        };
+        let decision = combine::combine(domain, &resolved, &hits, &outcomes, &self.options);
+        self.account(active, request, &resolved, &hits, &outcomes, &decision);
+        Ok(decision)
+    }
+}

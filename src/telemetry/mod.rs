@@ -1,0 +1,3 @@
+//! What Tidegate tells about itself: logs, traces, metrics.
+
+pub mod decisions;
