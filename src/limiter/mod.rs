@@ -23,6 +23,7 @@ use crate::counters::{CounterStore, StoreError};
 use crate::telemetry::decisions::{DecisionMetrics, RuleSeries};
 
 pub use accounting::near_limit_threshold;
+pub use resolve::varying_values;
 
 /// Settings that hold for every domain.
 #[derive(Clone, Debug)]
@@ -96,7 +97,7 @@ impl<S: CounterStore> Limiter<S> {
 
     /// Puts a rule set in force, for every decision that starts from now on, and returns its revision.
     pub fn publish(&self, rules: RuleSet) -> u64 {
-        let mut series = Vec::with_capacity(rules.rules().len());
+        let mut series = Vec::with_capacity(rules.rule_count());
         for domain in rules.domains() {
             // Rule ids count through the domains in order.
             series.extend(domain.rules().iter().map(|rule| self.metrics.series(&domain.name, &rule.metric_key)));
@@ -148,14 +149,11 @@ impl<S: CounterStore> Limiter<S> {
             return Ok(combine::unknown_domain(request));
         };
         let resolved = resolve::resolve(domain, request);
-        let hits = resolve::hits(&resolved, domain, &self.options);
-        let outcomes = if hits.is_empty() {
-            Default::default()
-        } else {
-            self.store.perform(&hits, domain.charge).await?
-        };
+        let hits = resolve::hits(&resolved, request, &self.options);
+        let outcomes =
+            if hits.is_empty() { Default::default() } else { self.store.perform(&hits, domain.charge).await? };
         let decision = combine::combine(domain, &resolved, &hits, &outcomes, &self.options);
-        self.account(active, request, &resolved, &hits, &outcomes, &decision);
+        self.account(active, request, &decision);
         Ok(decision)
     }
 }
