@@ -5,5 +5,6 @@
 
 pub mod core;
 pub mod counters;
+pub mod limiter;
 pub mod rules;
 pub mod telemetry;
