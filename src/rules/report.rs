@@ -132,14 +132,25 @@ pub struct Report {
 }
 
 impl Report {
-    /// Adds a diagnostic, or counts it when there are too many.
+    /// Adds a diagnostic, or counts it when there are too many. An error then takes the place of a warning.
     pub fn push(&mut self, diagnostic: Diagnostic) {
         if self.diagnostics.len() < MAX_DIAGNOSTICS {
             self.diagnostics.push(diagnostic);
-        } else {
-            match diagnostic.severity {
-                Severity::Error => self.omitted_errors += 1,
-                Severity::Warning => self.omitted_warnings += 1,
+            return;
+        }
+        match diagnostic.severity {
+            Severity::Warning => self.omitted_warnings += 1,
+            // Once an error was omitted, there is no warning left to give way.
+            Severity::Error if self.omitted_errors > 0 => self.omitted_errors += 1,
+            Severity::Error => {
+                let is_warning = |kept: &Diagnostic| kept.severity == Severity::Warning;
+                if let Some(place) = self.diagnostics.iter().rposition(is_warning) {
+                    self.diagnostics.remove(place);
+                    self.diagnostics.push(diagnostic);
+                    self.omitted_warnings += 1;
+                } else {
+                    self.omitted_errors += 1;
+                }
             }
         }
     }
@@ -236,6 +247,17 @@ mod tests {
         }
         assert_eq!((report.diagnostics.len(), report.errors(), report.warnings()), (MAX_DIAGNOSTICS, 1_005, 0));
         assert!(report.to_string().ends_with("... and 5 more\n1005 errors, 0 warnings"));
+    }
+
+    #[test]
+    fn an_error_takes_the_place_of_a_warning() {
+        let mut report = Report::default();
+        for _ in 0..MAX_DIAGNOSTICS {
+            report.push(Diagnostic { severity: Severity::Warning, ..unknown_key() });
+        }
+        report.push(unknown_key());
+        assert_eq!((report.errors(), report.warnings(), report.omitted_warnings), (1, MAX_DIAGNOSTICS, 1));
+        assert_eq!(report.diagnostics.last().map(|kept| kept.severity), Some(Severity::Error));
     }
 
     #[test]
