@@ -7,4 +7,5 @@ pub mod config;
 pub mod core;
 pub mod counters;
 pub mod limiter;
+pub mod rules;
 pub mod telemetry;
