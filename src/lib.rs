@@ -5,4 +5,5 @@
 
 pub mod core;
 pub mod counters;
+pub mod limiter;
 pub mod telemetry;
