@@ -8,4 +8,5 @@ pub mod core;
 pub mod counters;
 pub mod limiter;
 pub mod rules;
+pub mod server;
 pub mod telemetry;
