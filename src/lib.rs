@@ -6,4 +6,5 @@
 pub mod core;
 pub mod counters;
 pub mod limiter;
+pub mod rules;
 pub mod telemetry;
