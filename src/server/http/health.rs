@@ -1,0 +1,1 @@
+//! Health for load balancers and Kubernetes. `/healthcheck` is that of envoyproxy/ratelimit.
