@@ -1,3 +1,4 @@
 //! What Tidegate tells about itself: logs, traces, metrics.
 
 pub mod decisions;
+pub mod shard;
