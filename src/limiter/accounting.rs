@@ -95,3 +95,68 @@ fn counts(status: &Status<'_>, charged: bool, options: &LimiterOptions) -> HitCo
     }
     counts
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::algorithm::{Outcome, Verdict};
+    use crate::core::clock::Micros;
+    use crate::core::decision::{Applied, Code};
+    use crate::core::limit::{Limit, LimitParts, Window};
+
+    /// A charge of `hits` on a limit of 10 that leaves the level `after`.
+    fn split(hits: u64, after: u64, over: Over, shadowed: bool) -> HitCounts {
+        let parts = LimitParts { over, ..LimitParts::fixed_window(10, Window::Length(Micros::SECOND)) };
+        let allowed = over == Over::Record && after <= 10;
+        let outcome = Outcome {
+            verdict: if allowed { Verdict::Allowed } else { Verdict::NotUntil(Micros::SECOND) },
+            level: after,
+            remaining: 10u64.saturating_sub(after),
+            reset_after: Micros::SECOND,
+        };
+        let status = Status {
+            code: if allowed || shadowed { Code::Ok } else { Code::OverLimit },
+            rule: None,
+            applied: Some(Applied { limit: Limit::new(parts).unwrap(), name: None, outcome }),
+            remaining: outcome.remaining,
+            operation: Operation::Charge(hits),
+            replaced: false,
+            shadowed,
+        };
+        counts(&status, true, &LimiterOptions::default())
+    }
+
+    fn of(total_hits: u64, within_limit: u64, near_limit: u64, over_limit: u64) -> HitCounts {
+        HitCounts { total_hits, within_limit, near_limit, over_limit, ..HitCounts::default() }
+    }
+
+    #[test]
+    fn hits_split_at_the_near_limit_and_the_limit() {
+        let record = |hits, after| split(hits, after, Over::Record, false);
+        assert_eq!(record(1, 8), of(1, 1, 0, 0));
+        assert_eq!(record(1, 9), of(1, 1, 1, 0));
+        assert_eq!(record(5, 9), of(5, 5, 1, 0), "only what lies beyond the threshold is near");
+        assert_eq!(record(2, 10), of(2, 2, 2, 0));
+        assert_eq!(record(11, 11), of(11, 0, 2, 1), "from zero to one over");
+        assert_eq!(record(3, 12), of(3, 0, 1, 2));
+        assert_eq!(record(3, 13), of(3, 0, 0, 3));
+        assert_eq!(record(0, 10), of(0, 0, 0, 0));
+    }
+
+    #[test]
+    fn dropped_hits_are_all_over() {
+        assert_eq!(split(4, 9, Over::Drop, false), of(4, 0, 0, 4));
+    }
+
+    #[test]
+    fn shadowed_hits_are_counted_as_such_too() {
+        assert_eq!(split(2, 12, Over::Record, true), HitCounts { shadow_mode: 2, ..of(2, 0, 0, 2) });
+    }
+
+    #[test]
+    fn the_threshold_is_rounded_down() {
+        assert_eq!(near_limit_threshold(10, 0.8), 8);
+        assert_eq!(near_limit_threshold(9, 0.8), 7);
+        assert_eq!(near_limit_threshold(0, 0.8), 0);
+    }
+}
