@@ -55,10 +55,9 @@ pub async fn connect(server: &str, listener: Listener, deadline: Duration) -> an
 pub fn explain(status: &Status, server: &str, listener: Listener, deadline: Duration) -> anyhow::Error {
     match status.code() {
         Code::Unimplemented => anyhow!("{server} does not know this call; is it {}? (--server)", listener.describe()),
-        Code::DeadlineExceeded | Code::Cancelled => anyhow!(
-            "{server} did not answer within {}; try a longer --timeout",
-            humantime::format_duration(deadline)
-        ),
+        Code::DeadlineExceeded | Code::Cancelled => {
+            anyhow!("{server} did not answer within {}; try a longer --timeout", humantime::format_duration(deadline))
+        }
         Code::InvalidArgument => anyhow!("{server} refuses the request: {}", status.message()),
         Code::Unavailable => anyhow!("{server} cannot decide now: {}", status.message()),
         code => anyhow!("{server} answers {code:?}: {}", status.message()),

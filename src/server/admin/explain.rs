@@ -18,7 +18,7 @@ pub const MAX_ENTRIES: usize = 128;
 /// # Errors
 /// When the counter store cannot answer.
 pub async fn explain(context: &Context, request: &proto::ExplainRequest) -> Result<proto::ExplainResponse, StoreError> {
-    let active = context.limiter.active_owned();
+    let active = context.limiter.active();
     let Some(domain) = active.rules.domain(request.domain.as_bytes()) else {
         let domains = active.rules.domains().len();
         return Ok(proto::ExplainResponse {
@@ -66,10 +66,8 @@ async fn counters(
 }
 
 fn message(step: Step, entry: &proto::Entry) -> proto::Step {
-    let other = |other: crate::core::ruleset::Alternative| proto::Alternative {
-        branch: other.branch,
-        reason: other.reason,
-    };
+    let other =
+        |other: crate::core::ruleset::Alternative| proto::Alternative { branch: other.branch, reason: other.reason };
     proto::Step {
         entry: Some(entry.clone()),
         matched: step.matched.unwrap_or_default(),

@@ -44,6 +44,10 @@ pub fn router(context: Arc<Context>) -> Router {
     crate::server::http::refusals(routes).with_state(context)
 }
 
+async fn metrics(State(context): State<Arc<Context>>) -> impl IntoResponse {
+    ([(CONTENT_TYPE, crate::telemetry::metrics::CONTENT_TYPE)], context.metrics.encode())
+}
+
 async fn rlconfig(State(context): State<Arc<Context>>) -> impl IntoResponse {
     rlconfig::text(&context.limiter.active().rules)
 }

@@ -26,7 +26,8 @@ fn line(domain: &str, rule: &Rule, limit: Option<&RuleLimit>) -> String {
     let unit = limit.and_then(|limit| limit.limit.window().unit()).map_or("UNKNOWN", |unit| unit.name());
     let amount = limit.map_or(0, |limit| limit.limit.amount());
     // Writing to a String cannot fail.
-    let mut line = format!("{domain}.{}: unit={} requests_per_unit={amount}", rule.metric_key, unit.to_ascii_uppercase());
+    let mut line =
+        format!("{domain}.{}: unit={} requests_per_unit={amount}", rule.metric_key, unit.to_ascii_uppercase());
     let _ = write!(line, ", shadow_mode: {}, quota_mode: {}", rule.shadow_mode, rule.quota_mode);
     let mut add = |name: &str, value: &dyn std::fmt::Display| {
         let _ = write!(line, ", {name}: {value}");

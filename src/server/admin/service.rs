@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use tonic::{Request, Response, Status};
 
+use super::describe;
 use super::explain::{self, MAX_ENTRIES};
 use super::proto::admin_server::Admin;
 use super::proto::{DescribeRulesRequest, DescribeRulesResponse, ExplainRequest, ExplainResponse};
-use super::describe;
 use crate::server::Context;
 
 /// Rules on a page when the request does not say.

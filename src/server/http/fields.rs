@@ -248,13 +248,16 @@ mod tests {
             error(r#"{"hits": "1"}"#, plain, |o| o.whole("hits", 7)),
             "hits: must be a whole number from 0 to 7, got the string \"1\""
         );
-        assert_eq!(error(r#"{"a": {"b": 1}}"#, plain, |o| o.object("a")?.unwrap().text("b")), "a.b: must be a string, got 1");
-        assert_eq!(error(r#"{"x": 1}"#, plain, |o| o.only(&["a", "b"])), "x: unknown field; known are a, b");
         assert_eq!(
-            error(r#"{"list": [{}, 3]}"#, plain, |o| o.objects("list")),
-            "list[1]: must be an object, got 3"
+            error(r#"{"a": {"b": 1}}"#, plain, |o| o.object("a")?.unwrap().text("b")),
+            "a.b: must be a string, got 1"
         );
-        assert_eq!(parse(b"{\n \"a\": }").unwrap_err().to_string(), "body: not valid JSON: expected value at line 2 column 7");
+        assert_eq!(error(r#"{"x": 1}"#, plain, |o| o.only(&["a", "b"])), "x: unknown field; known are a, b");
+        assert_eq!(error(r#"{"list": [{}, 3]}"#, plain, |o| o.objects("list")), "list[1]: must be an object, got 3");
+        assert_eq!(
+            parse(b"{\n \"a\": }").unwrap_err().to_string(),
+            "body: not valid JSON: expected value at line 2 column 7"
+        );
         assert_eq!(parse(b" \n").unwrap_err().field, "body");
         assert!(parse(&[b'['; 100_000]).is_err());
     }

@@ -33,10 +33,9 @@ pub async fn guard(State(guard): State<Guard>, request: Request, next: Next) -> 
     };
     match tokio::time::timeout(guard.timeout, next.run(request)).await {
         Ok(response) => response,
-        Err(_) => Problem::new(
-            Kind::Timeout,
-            format!("the request was not complete within {:?} of its head", guard.timeout),
-        )
-        .into_response(),
+        Err(_) => {
+            Problem::new(Kind::Timeout, format!("the request was not complete within {:?} of its head", guard.timeout))
+                .into_response()
+        }
     }
 }

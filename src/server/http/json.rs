@@ -44,11 +44,11 @@ pub async fn decide(State(context): State<Arc<Context>>, body: Result<Bytes, Byt
         Ok(value) => value,
         Err(error) => return text(StatusCode::BAD_REQUEST, &error.to_string()),
     };
+    let active = context.limiter.active();
     let request = match request(&value) {
         Ok(request) => request,
         Err(error) => return text(StatusCode::BAD_REQUEST, &error.to_string()),
     };
-    let active = context.limiter.active();
     match context.limiter.decide(&active, &request).await {
         Ok(decision) => {
             let status = match decision.code {
@@ -151,9 +151,6 @@ mod tests {
             "descriptors[0].limit.unit: must be one of SECOND, MINUTE, HOUR, DAY, WEEK, MONTH, YEAR, got 0"
         );
         assert!(error(r#"{"descriptors": [{"limit": {}}]}"#).starts_with("descriptors[0].limit.unit: must be given"));
-        assert_eq!(
-            error(r#"{"hitsAddend": -3}"#),
-            "hits_addend: must be a whole number from 0 to 4294967295, got -3"
-        );
+        assert_eq!(error(r#"{"hitsAddend": -3}"#), "hits_addend: must be a whole number from 0 to 4294967295, got -3");
     }
 }

@@ -8,7 +8,7 @@ mod health;
 mod json;
 pub mod listener;
 mod problem;
-mod protojson;
+pub(crate) mod protojson;
 mod rate_limit;
 
 use std::sync::Arc;
@@ -65,4 +65,18 @@ fn body(body: Result<Bytes, BytesRejection>) -> Result<Bytes, Problem> {
         StatusCode::PAYLOAD_TOO_LARGE => Problem::new(Kind::TooLarge, "body: larger than http.max_body_bytes allows"),
         _ => Problem::new(Kind::Malformed, format!("body: cannot be read: {}", rejection.body_text())),
     })
+}
+
+fn limit_headers(
+    _context: &Context,
+    _decision: &crate::core::decision::Decision<'_>,
+    _headers: &mut axum::http::HeaderMap,
+) {
+}
+fn response_message(
+    _context: &Context,
+    _request: &crate::core::descriptor::Request<'_>,
+    _decision: &crate::core::decision::Decision<'_>,
+) -> envoy_types::pb::envoy::service::ratelimit::v3::RateLimitResponse {
+    Default::default()
 }

@@ -6,15 +6,15 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use axum::Json;
+use axum::body::Bytes;
 use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
-use axum::body::Bytes;
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use axum::Json;
 use serde_json::{Map, Value, json};
-use smallvec::{SmallVec, smallvec};
+use smallvec::SmallVec;
 
 use super::fields::{FieldError, Notation, Object, parse};
 use super::problem::{Kind, Problem};
