@@ -8,5 +8,6 @@ pub mod config;
 pub mod core;
 pub mod counters;
 pub mod limiter;
+pub mod rules;
 pub mod server;
 pub mod telemetry;
