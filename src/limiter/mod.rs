@@ -146,7 +146,7 @@ impl<S: CounterStore> Limiter<S> {
     ///
     /// # Errors
     /// [`DecideError`] when the request has no meaning, or the store no answer.
-    pub async fn decide<'s>(&self, active: &'s Active, request: &Request<'s>) -> Result<Decision<'s>, DecideError> {
+    pub async fn decide<'s>(&self, active: &'s Active, request: &Request<'_>) -> Result<Decision<'s>, DecideError> {
         if active.revision == 0 {
             return Err(DecideError::NoRules);
         }
