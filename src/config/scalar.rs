@@ -193,3 +193,8 @@ pub mod list {
         deserializer.deserialize_any(ListVisitor(PhantomData))
     }
 }
+
+/// Writes 0.8 as 0.8, not as the double nearest to the float nearest to it.
+pub(super) fn serialize_f32<S: serde::Serializer>(value: &f32, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_f64(value.to_string().parse().unwrap_or(f64::from(*value)))
+}

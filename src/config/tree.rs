@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::scalar::{address, duration, list, optional_address};
+use super::scalar::{self, address, duration, list, optional_address};
 use crate::core::spec::HeaderFamilies;
 
 /// Every setting.
@@ -230,6 +230,7 @@ pub struct Limiter {
     /// Treat every rule as a quota rule: the answer is over limit only if all of a request's are. Default `false`.
     pub quota_mode: bool,
     /// From which share of a limit on its hits count as near it. 0 to 1, default 0.8.
+    #[serde(serialize_with = "scalar::serialize_f32")]
     pub near_limit_ratio: f32,
     /// The most descriptors in one request; more are refused. 1 to 10 000, default 100.
     pub max_descriptors: usize,
