@@ -70,7 +70,8 @@ fn match_wildcard(set: RuleSet) -> RuleSet {
 type Store = (MemoryStore<ManualClock>, Limit);
 
 fn store(algorithm: Algorithm) -> Store {
-    let store = MemoryStore::new(ManualClock::at(Micros::from_secs(1_700_000_000)), MemoryOptions { max_counters: 1_000_000 });
+    let store =
+        MemoryStore::new(ManualClock::at(Micros::from_secs(1_700_000_000)), MemoryOptions { max_counters: 1_000_000 });
     let limit = support::ample(algorithm);
     for n in 0..10_000 {
         check(&store, &limit, &format!("user-{n}"));

@@ -107,7 +107,11 @@ fn not_json_is_refused_with_line_and_column() {
     assert_problem(&server.rate_limit("{\n  \"user_id\": alice\n}"), 400, "line 2 column 14");
     assert_problem(&server.rate_limit(""), 400, "body: is empty");
     assert_problem(&server.rate_limit("[1, 2]"), 422, "body: must be an object, got a list");
-    assert_problem(&post(server.http, "/rate-limit", "application/json", b"{\"user_id\": \"\xff\"}"), 400, "not valid JSON");
+    assert_problem(
+        &post(server.http, "/rate-limit", "application/json", b"{\"user_id\": \"\xff\"}"),
+        400,
+        "not valid JSON",
+    );
     assert_problem(&server.rate_limit(&"[".repeat(10_000)), 400, "recursion limit");
     assert_eq!(server.rate_limit(r#"{"user_id": "alice"}"#).status, 200, "the server keeps answering");
 }

@@ -128,7 +128,9 @@ impl Answer {
 /// One request over a connection of its own.
 pub fn request(address: SocketAddr, method: &str, path: &str, headers: &str, body: &[u8]) -> Answer {
     let length = body.len();
-    let head = format!("{method} {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n{headers}content-length: {length}\r\n\r\n");
+    let head = format!(
+        "{method} {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n{headers}content-length: {length}\r\n\r\n"
+    );
     let mut stream = connect(address);
     stream.write_all(head.as_bytes()).unwrap();
     // The server may refuse before it has read everything.

@@ -4,6 +4,8 @@ use super::proto;
 use crate::core::algorithm::{Outcome, Verdict};
 use crate::core::limit::{Limit, Over};
 use crate::core::rule::{Rule, RuleLimit};
+use crate::core::spec::Origin;
+use crate::server::Context;
 
 /// A rule of `domain`, written at `origin`.
 pub fn rule(domain: &str, rule: &Rule, origin: String) -> proto::Rule {
@@ -21,6 +23,11 @@ pub fn rule(domain: &str, rule: &Rule, origin: String) -> proto::Rule {
         protect: rule.extras.as_ref().is_some_and(|extras| extras.protect),
         origin,
     }
+}
+
+/// Where something was written, `file:line:column`.
+pub fn origin(_context: &Context, origin: Origin) -> String {
+    format!("{}:{}", origin.line, origin.column)
 }
 
 fn limit(limit: &RuleLimit) -> proto::Limit {

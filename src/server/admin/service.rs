@@ -65,7 +65,7 @@ impl Admin for Service {
             .flat_map(|domain| domain.rules().iter().map(move |rule| (domain, rule)))
             .skip(start)
             .take(size)
-            .map(|(domain, rule)| describe::rule(&domain.name, rule, self.context.origin(rule.origin)))
+            .map(|(domain, rule)| describe::rule(&domain.name, rule, describe::origin(&self.context, rule.origin)))
             .collect();
         let next = start.saturating_add(size);
         Ok(Response::new(DescribeRulesResponse {

@@ -9,11 +9,11 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
-use crate::server::Context;
+use super::Api;
 
 /// `OK`, or status 500 with nothing.
-pub async fn healthcheck(State(context): State<Arc<Context>>) -> (StatusCode, &'static str) {
-    if context.health.serving() { (StatusCode::OK, "OK") } else { (StatusCode::INTERNAL_SERVER_ERROR, "") }
+pub async fn healthcheck(State(api): State<Arc<Api>>) -> (StatusCode, &'static str) {
+    if api.context.health.serving() { (StatusCode::OK, "OK") } else { (StatusCode::INTERNAL_SERVER_ERROR, "") }
 }
 
 /// The process runs; it says nothing of rules or counters, since a restart would cure neither.
@@ -22,8 +22,8 @@ pub async fn livez() -> &'static str {
 }
 
 /// Whether traffic is welcome: 200 or 503. With `?verbose`, what that is made of.
-pub async fn readyz(State(context): State<Arc<Context>>, RawQuery(query): RawQuery) -> Response {
-    let components = context.health.components();
+pub async fn readyz(State(api): State<Arc<Api>>, RawQuery(query): RawQuery) -> Response {
+    let components = api.context.health.components();
     let (status, word) =
         if components.serving() { (StatusCode::OK, "ready") } else { (StatusCode::SERVICE_UNAVAILABLE, "not ready") };
     let verbose = |query: String| query.split('&').any(|part| part.split('=').next() == Some("verbose"));
@@ -33,7 +33,7 @@ pub async fn readyz(State(context): State<Arc<Context>>, RawQuery(query): RawQue
     let details = json!({
         "ready": components.serving(),
         "components": { "rules_loaded": components.rules_loaded, "shutting_down": components.shutting_down },
-        "rules_revision": context.limiter.active().revision,
+        "rules_revision": api.context.limiter.active().revision,
     });
     (status, Json(details)).into_response()
 }

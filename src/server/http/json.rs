@@ -10,9 +10,12 @@ use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use envoy_types::pb::envoy::service::ratelimit::v3::RateLimitResponse;
+use prost::Message as _;
 use serde_json::Value;
 use smallvec::SmallVec;
 
+use super::Api;
 use super::fields::{FieldError, Notation, Object, parse};
 use super::problem::Problem;
 use super::protojson;
@@ -20,7 +23,7 @@ use crate::core::decision::Code;
 use crate::core::descriptor::{Descriptor, Entry, LimitOverride, Request};
 use crate::core::limit::Unit;
 use crate::limiter::DecideError;
-use crate::server::Context;
+use crate::server::rls::response;
 
 /// Units of a request's own limit, with their numbers in `envoy.type.v3.RateLimitUnit` (which has no week) and in
 /// `RateLimitResponse.RateLimit.Unit` (which has).
@@ -35,7 +38,7 @@ const UNITS: [(&str, i32, Unit); 7] = [
 ];
 
 /// Decides one request.
-pub async fn decide(State(context): State<Arc<Context>>, body: Result<Bytes, BytesRejection>) -> Response {
+pub async fn decide(State(api): State<Arc<Api>>, body: Result<Bytes, BytesRejection>) -> Response {
     let body = match super::body(body) {
         Ok(body) => body,
         Err(problem) => return refuse(&problem),
@@ -44,24 +47,30 @@ pub async fn decide(State(context): State<Arc<Context>>, body: Result<Bytes, Byt
         Ok(value) => value,
         Err(error) => return text(StatusCode::BAD_REQUEST, &error.to_string()),
     };
-    let active = context.limiter.active();
     let request = match request(&value) {
         Ok(request) => request,
         Err(error) => return text(StatusCode::BAD_REQUEST, &error.to_string()),
     };
-    match context.limiter.decide(&active, &request).await {
-        Ok(decision) => {
-            let status = match decision.code {
-                Code::Ok => StatusCode::OK,
-                Code::OverLimit => StatusCode::TOO_MANY_REQUESTS,
-            };
-            let message = super::response_message(&context, &request, &decision);
-            (status, Json(protojson::response(&message))).into_response()
-        }
+    let active = api.context.limiter.active();
+    let decision = match api.context.limiter.decide(&active, &request).await {
+        Ok(decision) => decision,
         Err(error @ (DecideError::NoRules | DecideError::Store(_))) => {
-            text(StatusCode::SERVICE_UNAVAILABLE, &error.to_string())
+            return text(StatusCode::SERVICE_UNAVAILABLE, &error.to_string());
         }
-        Err(error) => text(StatusCode::BAD_REQUEST, &error.to_string()),
+        Err(error) => return text(StatusCode::BAD_REQUEST, &error.to_string()),
+    };
+    // The message that Envoy would get, read back: one place says what an answer holds.
+    let message = response::encode(Vec::new(), &decision, active.revision, &api.settings);
+    match RateLimitResponse::decode(&*message) {
+        Ok(message) => (status(decision.code), Json(protojson::response(&message))).into_response(),
+        Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
+    }
+}
+
+const fn status(code: Code) -> StatusCode {
+    match code {
+        Code::Ok => StatusCode::OK,
+        Code::OverLimit => StatusCode::TOO_MANY_REQUESTS,
     }
 }
 

@@ -24,6 +24,13 @@ use tokio::sync::Semaphore;
 pub use problem::{Kind, Problem};
 
 use crate::server::Context;
+use crate::server::rls::response::ResponseSettings;
+
+/// What the handlers share.
+struct Api {
+    context: Arc<Context>,
+    settings: ResponseSettings,
+}
 
 /// The HTTP listener's routes.
 pub fn router(context: Arc<Context>) -> Router {
@@ -41,7 +48,8 @@ pub fn router(context: Arc<Context>) -> Router {
         .route("/healthcheck", get(health::healthcheck))
         .route("/livez", get(health::livez))
         .route("/readyz", get(health::readyz));
-    refusals(decisions.merge(health)).with_state(context)
+    let settings = ResponseSettings::from_config(&context.config);
+    refusals(decisions.merge(health)).with_state(Arc::new(Api { context, settings }))
 }
 
 /// Answers unknown paths and methods with problem documents.
@@ -65,18 +73,4 @@ fn body(body: Result<Bytes, BytesRejection>) -> Result<Bytes, Problem> {
         StatusCode::PAYLOAD_TOO_LARGE => Problem::new(Kind::TooLarge, "body: larger than http.max_body_bytes allows"),
         _ => Problem::new(Kind::Malformed, format!("body: cannot be read: {}", rejection.body_text())),
     })
-}
-
-fn limit_headers(
-    _context: &Context,
-    _decision: &crate::core::decision::Decision<'_>,
-    _headers: &mut axum::http::HeaderMap,
-) {
-}
-fn response_message(
-    _context: &Context,
-    _request: &crate::core::descriptor::Request<'_>,
-    _decision: &crate::core::decision::Decision<'_>,
-) -> envoy_types::pb::envoy::service::ratelimit::v3::RateLimitResponse {
-    Default::default()
 }

@@ -1,4 +1,4 @@
-//! Refusals as RFC 9457 problem documents.
+//! Refusals as RFC 9457 problem documents; denials of a limit are in [`crate::server::problem`].
 
 use axum::body::Body;
 use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
@@ -26,8 +26,6 @@ pub enum Kind {
     TooLarge,
     /// The body's content type is not ours.
     UnsupportedMediaType,
-    /// The quota is used up: the answer of a limit.
-    QuotaExceeded,
     /// Too many requests at once, or the counters are away.
     Unavailable,
 }
@@ -43,19 +41,13 @@ impl Kind {
             Self::Timeout => StatusCode::REQUEST_TIMEOUT,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Self::QuotaExceeded => StatusCode::TOO_MANY_REQUESTS,
             Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 
-    /// The registered types and their titles are those of IANA's "HTTP Problem Types", as requested by
-    /// draft-ietf-httpapi-ratelimit-headers; the others say nothing beyond their status.
+    /// The registered type is one of draft-ietf-httpapi-ratelimit-headers; the others say nothing beyond their status.
     const fn type_and_title(self) -> (&'static str, &'static str) {
         match self {
-            Self::QuotaExceeded => (
-                "https://iana.org/assignments/http-problem-types#quota-exceeded",
-                "Request cannot be satisfied as assigned quota has been exceeded",
-            ),
             Self::Unavailable => (
                 "https://iana.org/assignments/http-problem-types#temporary-reduced-capacity",
                 "Request cannot be satisfied due to temporary server capacity constraints",

@@ -6,21 +6,22 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use axum::Json;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
 use axum::http::header::CONTENT_TYPE;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use smallvec::SmallVec;
 
+use super::Api;
 use super::fields::{FieldError, Notation, Object, parse};
 use super::problem::{Kind, Problem};
 use crate::core::decision::{Code, Decision};
 use crate::core::descriptor::{Descriptor, Entry, Request};
-use crate::server::Context;
+use crate::server::headers;
+use crate::server::problem;
 
 /// The fields of the body.
 const FIELDS: [&str; 6] = ["domain", "user_id", "ip_address", "path", "method", "hits"];
@@ -41,7 +42,7 @@ struct Question {
 
 /// Decides one question.
 pub async fn decide(
-    State(context): State<Arc<Context>>,
+    State(api): State<Arc<Api>>,
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Problem> {
@@ -50,11 +51,12 @@ pub async fn decide(
     let value = parse(&body).map_err(|error| Problem::field(Kind::Malformed, &error))?;
     let question = Question::read(&value).map_err(|error| Problem::field(Kind::Invalid, &error))?;
 
-    let active = context.limiter.active();
+    let context = &api.context;
     let domain = question.domain.as_deref().unwrap_or(&context.config.http.domain);
     let request = Request { domain: domain.as_bytes(), descriptors: descriptors(&question), hits_addend: 1 };
+    let active = context.limiter.active();
     let decision = context.limiter.decide(&active, &request).await?;
-    Ok(answer(&context, domain, &decision))
+    Ok(answer(&api, domain, &decision))
 }
 
 impl Question {
@@ -115,38 +117,26 @@ fn descriptors(question: &Question) -> SmallVec<[Descriptor<'_>; 4]> {
         .collect()
 }
 
-fn answer(context: &Context, domain: &str, decision: &Decision<'_>) -> Response {
-    let allowed = decision.code == Code::Ok;
-    let members = members(domain, decision);
-    let mut response = if allowed {
-        let mut document = json!({ "allowed": true });
-        if let Value::Object(document) = &mut document {
-            document.extend(members);
-        }
-        (StatusCode::OK, Json(document)).into_response()
-    } else {
-        refusal(members, decision).into_response()
+fn answer(api: &Api, domain: &str, decision: &Decision<'_>) -> Response {
+    // A denial begins as the problem document that Envoy hands on, too.
+    let denial = problem::denial(decision).and_then(|denial| serde_json::from_slice::<Map<String, Value>>(&denial).ok());
+    let mut document = denial.unwrap_or_default();
+    let (status, media_type) = match decision.code {
+        Code::Ok => (StatusCode::OK, "application/json"),
+        Code::OverLimit => (StatusCode::TOO_MANY_REQUESTS, problem::MEDIA_TYPE),
     };
-    super::limit_headers(context, decision, response.headers_mut());
+    document.insert("allowed".to_owned(), (decision.code == Code::Ok).into());
+    document.extend(members(domain, decision));
+    let mut response = (status, Value::Object(document).to_string()).into_response();
+    let to = response.headers_mut();
+    to.insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
+    headers::write(decision, &api.settings.headers, |name, value| {
+        // Names are checked with the settings, and values are visible ASCII.
+        if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_str(value)) {
+            to.append(name, value);
+        }
+    });
     response
-}
-
-fn refusal(members: Map<String, Value>, decision: &Decision<'_>) -> Problem {
-    let (label, detail) = match decision.deciding() {
-        Some((status, applied)) => {
-            let label = applied.name.or(status.rule.map(crate::core::rule::Rule::label)).unwrap_or("the request's own");
-            let limit = format!("the limit {label} of {} per {}", applied.limit.amount(), applied.limit.window());
-            let detail = match applied.outcome.retry_after() {
-                Some(wait) => format!("{limit} is used up; try again in {} s", wait.as_secs_ceil()),
-                None => format!("{limit} never holds so many hits at once"),
-            };
-            (label, detail)
-        }
-        None => ("", "a limit is used up".to_owned()),
-    };
-    let mut problem = Problem::new(Kind::QuotaExceeded, detail).with("violated-policies", json!([label]));
-    problem = problem.with("allowed", false);
-    members.into_iter().fold(problem, |problem, (name, value)| problem.with(&name, value))
 }
 
 /// What both answers say: the rule that decided and the state of its limit.
