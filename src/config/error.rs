@@ -71,7 +71,8 @@ fn plain(expected: &str) -> &str {
 }
 
 fn plain_actual(actual: &str) -> String {
-    let actual = actual.strip_prefix("string ").unwrap_or(actual);
+    let kinds = ["string ", "signed int ", "unsigned int ", "bool ", "float "];
+    let actual = kinds.iter().find_map(|kind| actual.strip_prefix(kind)).unwrap_or(actual);
     match actual {
         "map" => "a section".to_owned(),
         "sequence" => "a list".to_owned(),

@@ -58,9 +58,7 @@ impl<'a> LimitName<'a> {
     fn new(rule: Option<&'a Rule>, name: Option<&'a str>, limit: &'a Limit) -> Self {
         match (name, rule) {
             (Some(text), _) => Self { text, window: None },
-            (None, Some(rule)) => {
-                Self { text: &rule.path, window: (rule.limits().len() > 1).then(|| limit.window()) }
-            }
+            (None, Some(rule)) => Self { text: &rule.path, window: (rule.limits().len() > 1).then(|| limit.window()) },
             (None, None) => Self { text: OVERRIDE, window: None },
         }
     }

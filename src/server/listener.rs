@@ -3,9 +3,9 @@
 
 use std::fs;
 use std::io;
-use std::net::{SocketAddr, TcpListener as StdTcpListener, TcpStream as StdTcpStream};
+use std::net::{SocketAddr, TcpStream as StdTcpStream};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
-use std::os::unix::net::{UnixListener as StdUnixListener, UnixStream as StdUnixStream};
+use std::os::unix::net::UnixStream as StdUnixStream;
 use std::path::{Path, PathBuf};
 
 use tokio::net::{TcpListener, TcpSocket, UnixListener};
@@ -176,12 +176,4 @@ impl GrpcListener {
             Self::Unix(_) => None,
         }
     }
-}
-
-/// For tests: a port that is taken as long as the listener lives.
-#[cfg(test)]
-fn taken_port() -> (StdTcpListener, SocketAddr) {
-    let listener = StdTcpListener::bind("127.0.0.1:0").expect("a free port");
-    let address = listener.local_addr().expect("its address");
-    (listener, address)
 }

@@ -115,11 +115,7 @@ impl Files {
     }
 }
 
-fn certificates(
-    content: &[u8],
-    setting: &'static str,
-    path: &Path,
-) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+fn certificates(content: &[u8], setting: &'static str, path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let failed = |source| TlsError::Pem { setting, path: path.to_owned(), wanted: "certificate", source };
     let chain = CertificateDer::pem_slice_iter(content).collect::<Result<Vec<_>, _>>().map_err(failed)?;
     if chain.is_empty() { Err(failed(rustls::pki_types::pem::Error::NoItemsFound)) } else { Ok(chain) }

@@ -19,6 +19,7 @@ use tokio::time::{sleep, timeout};
 use super::connection::{self, Shared};
 use super::listener::{GrpcListener, Socket};
 use super::shutdown::{Phase, Shutdown};
+use crate::telemetry::shard;
 
 /// Connections on their way to one worker.
 const HANDOVER: usize = 256;
@@ -95,11 +96,7 @@ impl Workers {
     ///
     /// # Errors
     /// When a thread or its runtime cannot be had.
-    pub fn start(
-        count: usize,
-        grace: Duration,
-        shared: impl Fn(Arc<Load>) -> Shared,
-    ) -> io::Result<Self> {
+    pub fn start(count: usize, grace: Duration, shared: impl Fn(Arc<Load>) -> Shared) -> io::Result<Self> {
         let mut all = Self { workers: Vec::with_capacity(count), threads: Vec::with_capacity(count) };
         for index in 0..count {
             let load = Arc::<Load>::default();
@@ -107,6 +104,7 @@ impl Workers {
             let shared = Arc::new(shared(Arc::clone(&load)));
             let runtime = Builder::new_current_thread().enable_all().build()?;
             let thread = std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
+                shard::set(index);
                 runtime.block_on(work(receiver, shared, grace));
                 // What is still running has had its time.
                 runtime.shutdown_background();

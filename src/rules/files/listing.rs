@@ -44,6 +44,8 @@ impl Trace {
 pub(in crate::rules) struct RuleFile {
     /// As the user knows it.
     pub(in crate::rules) path: PathBuf,
+    /// Where the links on the way lead.
+    pub(in crate::rules) real: PathBuf,
 }
 
 /// What a look at the sources found.
@@ -57,7 +59,7 @@ pub(in crate::rules) struct Listing {
     pub(in crate::rules) fingerprint: Fingerprint,
     /// Changes whenever the files do, also where that alone is no reason to read them.
     pub(in crate::rules) contents: Fingerprint,
-    /// Existing directories in which a change shows.
+    /// Existing directories in which a change shows, without links in their paths.
     pub(in crate::rules) directories: BTreeSet<PathBuf>,
 }
 
@@ -199,7 +201,7 @@ impl Walk {
         if !self.directories.insert((metadata.dev(), metadata.ino())) {
             return;
         }
-        self.listing.directories.insert(path.to_owned());
+        self.watch(path);
         match self.sorted_entries(path) {
             Ok(names) => names.iter().for_each(|name| self.entry(&path.join(name))),
             Err(error) => self.unreadable(path, &error),
@@ -246,8 +248,15 @@ impl Walk {
         let real = fs::canonicalize(path).unwrap_or_default();
         // A pipe looks different each time it is read; it is read once.
         let stat = metadata.is_file().then_some(metadata);
-        self.listing.contents.0.push(Trace::new(path, real, stat));
-        self.listing.files.push(RuleFile { path: path.to_owned() });
+        self.listing.contents.0.push(Trace::new(path, real.clone(), stat));
+        if path.is_symlink() {
+            self.watch_way_to(path);
+        }
+        self.listing.files.push(RuleFile { path: path.to_owned(), real });
+    }
+
+    fn watch(&mut self, directory: &Path) {
+        self.listing.directories.extend(fs::canonicalize(directory));
     }
 
     /// Watches where each link on the way to `path` stands, and the directory of `path`, or whichever of its
@@ -256,10 +265,9 @@ impl Walk {
         let links = links(path);
         let real = fs::canonicalize(path);
         for path in links.iter().map(PathBuf::as_path).chain([path]).chain(real.as_deref().ok()) {
-            let mut ancestors =
-                path.ancestors().skip(1).map(|path| if path.as_os_str().is_empty() { Path::new(".") } else { path });
-            if let Some(existing) = ancestors.find(|ancestor| ancestor.is_dir()) {
-                self.listing.directories.insert(existing.to_owned());
+            let here = |path: &'_ Path| if path.as_os_str().is_empty() { PathBuf::from(".") } else { path.to_owned() };
+            if let Some(existing) = path.ancestors().skip(1).map(here).find(|ancestor| ancestor.is_dir()) {
+                self.watch(&existing);
             }
         }
     }

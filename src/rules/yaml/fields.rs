@@ -22,11 +22,13 @@ pub(super) struct Fields {
     slots: [Option<Field>; KEYS],
     /// Earlier values of `rate_limit` and `metadata`, in order: a second map adds to the first, as in yaml.v2.
     earlier: Vec<(Key, NodeId)>,
+    /// A key could not be understood, so one that seems to be missing may just be misspelled.
+    pub(super) flawed: bool,
 }
 
 impl Fields {
     const fn new() -> Self {
-        Self { slots: [None; KEYS], earlier: Vec::new() }
+        Self { slots: [None; KEYS], earlier: Vec::new(), flawed: false }
     }
 
     pub(super) const fn get(&self, key: Key) -> Option<Field> {
@@ -84,6 +86,7 @@ impl<'t, 'a> Reader<'t, 'a> {
             match self.kind(map) {
                 Kind::Map(entries) => self.collect(entries, place, false, &mut fields),
                 _ => {
+                    fields.flawed = true;
                     let message = format!("{place} must be a map, not {}", self.describe(map));
                     self.problems.error(self.at(map), message, "write 'key: value' lines, indented below it");
                 }
@@ -94,7 +97,10 @@ impl<'t, 'a> Reader<'t, 'a> {
 
     fn collect(&mut self, entries: &'t [(NodeId, NodeId)], place: Place, merged: bool, fields: &mut Fields) {
         for &(key_id, value) in entries {
-            let Some(scalar) = self.key_scalar(key_id) else { continue };
+            let Some(scalar) = self.key_scalar(key_id) else {
+                fields.flawed = true;
+                continue;
+            };
             if scalar.meaning == Meaning::Merge {
                 self.merge(value, |reader, entries| reader.collect(entries, place, true, fields));
                 continue;
@@ -102,6 +108,7 @@ impl<'t, 'a> Reader<'t, 'a> {
             let key_at = self.at(key_id);
             let Some(key) = Key::from_name(&scalar.text) else {
                 self.unknown_key(key_at, &scalar.text, Some(place));
+                fields.flawed = true;
                 continue;
             };
             if !key.places().contains(&place) {

@@ -149,7 +149,7 @@ impl LimitReader<'_, '_, '_> {
     fn limit(&mut self, fields: &Fields, at: Mark) -> Option<Limit> {
         let amount_field = fields.get(Key::RequestsPerUnit);
         let amount = self.reader.integer(Key::RequestsPerUnit, amount_field, u64::from(u32::MAX));
-        if amount == Ok(None) {
+        if amount == Ok(None) && !(fields.flawed && amount_field.is_none()) {
             self.reader.problems.warning(
                 amount_field.map_or(at, |field| field.key_at),
                 "requests_per_unit is missing, which means 0: always over limit",
@@ -273,7 +273,7 @@ impl LimitReader<'_, '_, '_> {
     /// `None` when it was reported, or when there is a `window` in its place.
     fn unit(&mut self, fields: &Fields, at: Mark) -> Option<Unit> {
         let field = fields.get(Key::Unit);
-        if field.is_none() && fields.get(Key::Window).is_some() {
+        if field.is_none() && (fields.flawed || fields.get(Key::Window).is_some()) {
             return None;
         }
         let text = self.reader.text(Key::Unit, field).unwrap_or_default();

@@ -9,6 +9,8 @@ mod metadata;
 pub mod response;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
@@ -77,9 +79,10 @@ impl RateLimitService {
     /// From one message to the framed other.
     async fn decide(&self, message: &[u8]) -> Result<Bytes, Status> {
         let limiter = &self.context.limiter;
+        // First, since the request borrows from both, and goes before them.
+        let active = limiter.active();
         let request = message::decode(message, limiter.options().max_descriptors)
             .map_err(|error| Status::invalid_argument(error.to_string()))?;
-        let active = limiter.active();
         let decision = limiter.decide(&active, &request).await.map_err(status)?;
         let mut buffer = Vec::with_capacity(EXPECTED_ANSWER);
         buffer.extend_from_slice(&[0; frame::PREFIX]);

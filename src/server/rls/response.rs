@@ -1,7 +1,7 @@
 //! Writes a decision as a `RateLimitResponse`, straight into the buffer that is sent.
 
-use super::metadata;
 use super::message::unit_number;
+use super::metadata;
 use crate::config::Config;
 use crate::core::decision::{Code, Decision, Status};
 use crate::server::headers::{self, HeaderSettings, LimitName};
