@@ -6,10 +6,10 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 
-use super::print;
-use crate::config::load::{Flag, LoadOptions};
-use crate::config::{Config, LogFormat};
-use crate::server;
+use super::{client, print};
+use crate::config::{Config, Flag, LoadOptions};
+use crate::server::shutdown::terminated;
+use crate::server::{self, Running};
 
 /// Run the server
 ///
@@ -74,7 +74,8 @@ impl Args {
     fn flags(&self) -> anyhow::Result<Vec<Flag>> {
         let mut flags = Vec::new();
         if !self.rules.is_empty() {
-            let paths = self.rules.iter().map(|path| path.to_str().with_context(|| format!("--rules {path:?}: not UTF-8")));
+            let paths =
+                self.rules.iter().map(|path| path.to_str().with_context(|| format!("--rules {path:?}: not UTF-8")));
             let paths = paths.collect::<anyhow::Result<Vec<_>>>()?;
             flags.push(Flag::new("--rules", "rules.paths", paths.join(",")));
         }
@@ -95,4 +96,50 @@ impl Args {
         flags.extend(values.into_iter().filter_map(|(name, field, value)| Some(Flag::new(name, field, value?))));
         Ok(flags)
     }
+}
+
+/// Serves until SIGTERM or SIGINT.
+pub fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let options = LoadOptions { file: args.config.clone(), flags: args.flags()?, ..LoadOptions::from_process() };
+    let loaded = Config::load(&options)?;
+    if args.print_config {
+        print(&loaded.print())?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let running = server::start(loaded.config)?;
+    banner(&running);
+    // The server has threads of its own; this one only waits.
+    client::block_on(async {
+        terminated().await.context("cannot listen for signals")?;
+        running.shutdown();
+        tokio::select! {
+            () = running.wait() => {}
+            // A second signal cuts the drain period short.
+            _ = terminated() => {
+                running.shutdown();
+                running.wait().await;
+            }
+        }
+        Ok(())
+    })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn banner(running: &Running) {
+    let context = &running.context;
+    let active = context.limiter.active();
+    let grpc = match (&context.config.grpc.unix_socket, running.grpc_address) {
+        (Some(path), _) => path.display().to_string(),
+        (None, address) => address.map(|address| address.to_string()).unwrap_or_default(),
+    };
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        %grpc,
+        http = %running.http_address,
+        admin = %running.admin_address,
+        rules = active.rules.rule_count(),
+        domains = active.rules.domains().len(),
+        counters = "memory",
+        "listening"
+    );
 }

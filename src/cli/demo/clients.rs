@@ -135,9 +135,10 @@ async fn ask(channel: Channel, domain: &str, visit: &Visit) -> anyhow::Result<bo
         descriptors: descriptors(visit).iter().map(|descriptor| check::message(descriptor, None)).collect(),
         hits_addend: 1,
     };
-    let response = RateLimitServiceClient::new(channel).should_rate_limit(request).await.map_err(|status| {
-        anyhow::anyhow!("{:?}: {}", status.code(), status.message())
-    })?;
+    let response = RateLimitServiceClient::new(channel)
+        .should_rate_limit(request)
+        .await
+        .map_err(|status| anyhow::anyhow!("{:?}: {}", status.code(), status.message()))?;
     Ok(response.get_ref().overall_code() == Code::Ok)
 }
 

@@ -86,7 +86,11 @@ impl Envoy {
     fn complaint(&self) -> String {
         let log = fs::read_to_string(self.directory.join("envoy.log")).unwrap_or_default();
         let lines: Vec<&str> = log.lines().rev().take(3).collect();
-        if lines.is_empty() { "it says nothing".to_owned() } else { lines.into_iter().rev().collect::<Vec<_>>().join(" / ") }
+        if lines.is_empty() {
+            "it says nothing".to_owned()
+        } else {
+            lines.into_iter().rev().collect::<Vec<_>>().join(" / ")
+        }
     }
 }
 

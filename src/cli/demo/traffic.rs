@@ -54,23 +54,13 @@ impl Traffic {
         let guesser_here = elapsed.as_secs_f64() % GUESSER_PERIOD < GUESSER_STAY;
         match self.random.u32(0..100) {
             // A noisy neighbour: one address, one user, as fast as it can.
-            0..30 => Visit {
-                address: "203.0.113.9".to_owned(),
-                user: Some("mallory"),
-                method: "GET",
-                path: "/search",
-            },
+            0..30 => Visit { address: "203.0.113.9".to_owned(), user: Some("mallory"), method: "GET", path: "/search" },
             // Now and then somebody guesses passwords.
             30..45 if guesser_here => {
                 Visit { address: "198.51.100.77".to_owned(), user: None, method: "POST", path: "/login" }
             }
             // A reporting job, whose limit is tried out in shadow mode.
-            45..55 => Visit {
-                address: "192.0.2.50".to_owned(),
-                user: Some("reports"),
-                method: "GET",
-                path: "/export",
-            },
+            45..55 => Visit { address: "192.0.2.50".to_owned(), user: Some("reports"), method: "GET", path: "/export" },
             // The platform's own probes.
             55..60 => Visit { address: "192.0.2.1".to_owned(), user: None, method: "GET", path: "/healthz" },
             _ => self.regular(),

@@ -104,13 +104,14 @@ fn ip_address(object: &Object<'_>) -> Result<Option<String>, FieldError> {
 }
 
 /// The descriptors of a question, as far as their fields are given: `(user_id)`, `(ip_address)`,
-/// `(user_id, ip_address)`, `(path)`, `(method)`, `(method, path)`.
+/// `(user_id, ip_address)`, `(path)`, `(method)`, `(method, path)`, `(method, user_id)`.
 fn descriptors(question: &Question) -> SmallVec<[Descriptor<'_>; 4]> {
     let user = question.user_id.as_deref().map(|value| Entry::new("user_id", value));
     let address = question.ip_address.as_deref().map(|value| Entry::new("ip_address", value));
     let path = question.path.as_deref().map(|value| Entry::new("path", value));
     let method = question.method.as_deref().map(|value| Entry::new("method", value));
-    let sets: [&[Option<Entry<'_>>]; 6] = [&[user], &[address], &[user, address], &[path], &[method], &[method, path]];
+    let sets: [&[Option<Entry<'_>>]; 7] =
+        [&[user], &[address], &[user, address], &[path], &[method], &[method, path], &[method, user]];
     sets.into_iter()
         .filter_map(|set| set.iter().copied().collect::<Option<SmallVec<_>>>())
         .map(|entries| Descriptor { entries, hits_addend: Some(question.hits), ..Descriptor::default() })
@@ -119,7 +120,8 @@ fn descriptors(question: &Question) -> SmallVec<[Descriptor<'_>; 4]> {
 
 fn answer(api: &Api, domain: &str, decision: &Decision<'_>) -> Response {
     // A denial begins as the problem document that Envoy hands on, too.
-    let denial = problem::denial(decision).and_then(|denial| serde_json::from_slice::<Map<String, Value>>(&denial).ok());
+    let denial =
+        problem::denial(decision).and_then(|denial| serde_json::from_slice::<Map<String, Value>>(&denial).ok());
     let mut document = denial.unwrap_or_default();
     let (status, media_type) = match decision.code {
         Code::Ok => (StatusCode::OK, "application/json"),
@@ -213,7 +215,8 @@ mod tests {
                 "user_id=u,ip_address=10.0.0.1",
                 "path=/p",
                 "method=GET",
-                "method=GET,path=/p"
+                "method=GET,path=/p",
+                "method=GET,user_id=u"
             ]
         );
     }
