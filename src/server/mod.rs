@@ -4,11 +4,13 @@
 //! beside them, on a runtime of its own, whatever is not in the path of a request: the HTTP and administration
 //! listeners, loading of rules, sweeping of counters, renewal of certificates.
 
+pub mod admin;
 pub mod body;
 pub mod connection;
 pub mod context;
 pub mod headers;
 pub mod health;
+pub mod http;
 pub mod listener;
 pub mod preface;
 pub mod problem;
@@ -35,6 +37,7 @@ use self::connection::Shared;
 pub use self::context::Context;
 use self::context::Limiter;
 use self::health::{Health, HealthService};
+use self::http::listener::{Bounds, serve};
 use self::listener::{BindError, GrpcListener, UnixSocket, bind_tcp};
 use self::rls::RateLimitService;
 use self::shutdown::{Phase, Shutdown};
@@ -275,7 +278,13 @@ async fn keep_house(context: Arc<Context>) {
 async fn supervise(context: Arc<Context>, workers: Workers, listeners: Listeners, shutdown: Shutdown) {
     let Listeners { grpc, http, admin } = listeners;
     let serving = tokio::spawn(workers.accept(grpc, shutdown.clone()));
-    let _others = (http, admin);
+    let closing = || {
+        let shutdown = shutdown.clone();
+        async move { shutdown.reached(Phase::Closing).await }
+    };
+    let bounds = Bounds { grace: context.config.shutdown.grace_period, ..Bounds::default() };
+    let http = tokio::spawn(serve(http, http::router(Arc::clone(&context)), bounds, closing()));
+    let admin = tokio::spawn(serve(admin, admin::router(Arc::clone(&context)), bounds, closing()));
 
     shutdown.reached(Phase::Draining).await;
     tracing::info!("draining for {:?}", context.config.shutdown.drain_period);
@@ -285,7 +294,7 @@ async fn supervise(context: Arc<Context>, workers: Workers, listeners: Listeners
     }
     context.health.closing();
     shutdown.advance(Phase::Closing);
-    let _ = serving.await;
+    let _ = tokio::join!(serving, http, admin);
     tracing::info!("stopped");
     shutdown.advance(Phase::Closed);
 }
