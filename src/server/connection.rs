@@ -26,8 +26,9 @@ use crate::config;
 const MAX_PENDING_RESET_STREAMS: usize = 64;
 /// Streams that we had to reset for the client's errors; beyond them the connection is closed.
 const MAX_ERROR_RESET_STREAMS: usize = 256;
-/// Header list of one request, bytes. Envoy sends some 500, and traces or metadata come on top.
-const MAX_HEADER_LIST: u32 = 16 * 1024;
+/// Header list of one request, bytes. Envoy sends some 500; trace state on top comes from clients, so the bound lies
+/// above what Envoy lets a client send (60 KiB by default), or a client could make its own check fail.
+const MAX_HEADER_LIST: u32 = 128 * 1024;
 /// What a client may send on one stream before we have read it: several usual messages.
 const STREAM_WINDOW: u32 = 64 * 1024;
 /// What a client may send on a connection before we have read it.

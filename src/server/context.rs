@@ -6,6 +6,7 @@ use super::health::Health;
 use crate::config::Config;
 use crate::core::clock::SystemClock;
 use crate::counters::memory::MemoryStore;
+use crate::rules::watch::Status;
 use crate::telemetry::metrics::Metrics;
 
 /// The counters.
@@ -25,4 +26,6 @@ pub struct Context {
     pub metrics: Arc<Metrics>,
     /// Whether traffic is welcome.
     pub health: Arc<Health>,
+    /// How loading rules goes.
+    pub reloads: Arc<Status>,
 }

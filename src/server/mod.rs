@@ -48,6 +48,7 @@ use crate::core::clock::SystemClock;
 use crate::counters::memory::{MemoryOptions, MemoryStore};
 use crate::limiter::LimiterOptions;
 use crate::rules::report::Report;
+use crate::rules::watch::Watcher;
 use crate::telemetry::decisions::{DecisionMetrics, DecisionMetricsOptions};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::rule_loads::RuleLoads;
@@ -94,6 +95,7 @@ pub struct Running {
     loads: Vec<Arc<Load>>,
     tls: Option<TlsAcceptor>,
     shutdown: Shutdown,
+    _watcher: Option<Watcher>,
     _background: Background,
 }
 
@@ -167,12 +169,13 @@ pub fn start(config: Config) -> Result<Running, StartError> {
     let config = Arc::new(config);
     let count = worker_count(&config);
     let context = Arc::new(assemble(&config, count));
-    rules::load_first(&context)?;
+    let first = rules::load_first(&context)?;
     let (tls, reloader) = config.grpc.tls.clone().map(TlsAcceptor::load).transpose()?.unzip();
     let (background, handle) = Background::start()?;
     // Sockets and timers belong to the background until a worker takes a connection over.
     let entered = handle.enter();
     let listeners = Listeners::bind(&config)?;
+    let watcher = rules::keep_in_force(&context, first)?;
     let routes = Routes::new(HealthServer::new(HealthService::new(Arc::clone(&context.health))))
         .add_service(reflection::v1()?)
         .add_service(reflection::v1alpha()?)
@@ -194,6 +197,7 @@ pub fn start(config: Config) -> Result<Running, StartError> {
         loads: workers.loads(),
         tls,
         shutdown: shutdown.clone(),
+        _watcher: watcher,
         _background: background,
     };
     if let Some(reloader) = reloader {
@@ -234,6 +238,7 @@ fn assemble(config: &Arc<Config>, workers: usize) -> Context {
         config: Arc::clone(config),
         metrics: Arc::new(Metrics::new(decisions, Arc::new(RuleLoads::default()))),
         health: Arc::new(Health::default()),
+        reloads: Arc::default(),
     }
 }
 

@@ -69,7 +69,7 @@ impl Drop for Watcher {
 }
 
 /// Watches the sources on a thread of its own and calls `then` with each set that was read, good or bad. `initial` is
-/// what has been loaded already; without it, the sources are read at once.
+/// what has been loaded already; without it, the sources are read at once. When this returns, the watches are in place.
 ///
 /// # Errors
 /// When no thread can be started. Trouble with inotify is logged, and polling goes on.
@@ -86,7 +86,7 @@ pub fn watch(
         .inspect_err(|error| tracing::warn!(%error, "cannot watch rule files; polling them instead"))
         .ok();
     let known = initial.map(|loaded| loaded.fingerprint.clone());
-    let engine = Engine {
+    let mut engine = Engine {
         sources,
         options,
         status,
@@ -99,6 +99,8 @@ pub fn watch(
         known,
         due: None,
     };
+    // Whatever changed since the first load is found by a first look, once the watches are in place.
+    engine.look();
     let thread = thread::Builder::new().name("rules-watch".to_owned()).spawn(move || engine.run())?;
     Ok(Watcher { waker, thread: Some(thread) })
 }
@@ -133,8 +135,6 @@ struct Engine<F> {
 
 impl<F: FnMut(Result<Loaded, Report>)> Engine<F> {
     fn run(mut self) {
-        // Whatever changed since the first load is found by a first look, once the watches are in place.
-        self.look();
         let mut next_poll = Instant::now() + self.options.poll;
         loop {
             let wake = self.due.map_or(next_poll, |due| due.at.min(next_poll));

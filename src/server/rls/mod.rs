@@ -9,10 +9,9 @@ mod metadata;
 pub mod response;
 #[cfg(test)]
 mod tests;
-#[cfg(test)]
-mod tests;
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
@@ -25,6 +24,7 @@ use self::response::ResponseSettings;
 use super::body::Body;
 use super::context::Context;
 use crate::limiter::DecideError;
+use crate::telemetry::decisions::Failure;
 
 /// The service's name.
 pub const SERVICE: &str = "envoy.service.ratelimit.v3.RateLimitService";
@@ -62,28 +62,36 @@ impl RateLimitService {
         if !head.headers.get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(GRPC.as_bytes())) {
             return refusal(StatusCode::UNSUPPORTED_MEDIA_TYPE);
         }
-        let answer = match self.assembly.read(body, self.max_message).await {
-            Ok(message) => self.decide(&message).await,
-            Err(status) => Err(status),
-        };
-        match answer {
+        match self.answer(body).await {
             Ok(answer) => {
                 let mut response = Response::new(Body::Message(answer));
                 response.headers_mut().insert(CONTENT_TYPE, GRPC);
                 response
             }
-            Err(status) => status.into_http(),
+            Err(Refusal { failure, status }) => {
+                self.context.metrics.decisions().failed(failure);
+                status.into_http()
+            }
         }
     }
 
+    async fn answer(&self, body: Incoming) -> Result<Bytes, Refusal> {
+        let message = self.assembly.read(body, self.max_message).await?;
+        // The caller's time to send is not ours.
+        let start = Instant::now();
+        let answer = self.decide(&message).await;
+        self.context.metrics.decisions().observe(start.elapsed());
+        answer
+    }
+
     /// From one message to the framed other.
-    async fn decide(&self, message: &[u8]) -> Result<Bytes, Status> {
+    async fn decide(&self, message: &[u8]) -> Result<Bytes, Refusal> {
         let limiter = &self.context.limiter;
         // First, since the request borrows from both, and goes before them.
         let active = limiter.active();
         let request = message::decode(message, limiter.options().max_descriptors)
             .map_err(|error| Status::invalid_argument(error.to_string()))?;
-        let decision = limiter.decide(&active, &request).await.map_err(status)?;
+        let decision = limiter.decide(&active, &request).await?;
         let mut buffer = Vec::with_capacity(EXPECTED_ANSWER);
         buffer.extend_from_slice(&[0; frame::PREFIX]);
         let mut buffer = response::encode(buffer, &decision, active.revision, &self.settings);
@@ -92,14 +100,28 @@ impl RateLimitService {
     }
 }
 
-/// The gRPC status of a request without a decision.
-fn status(error: DecideError) -> Status {
-    let text = error.to_string();
-    match error {
-        DecideError::EmptyDomain | DecideError::EmptyDescriptors | DecideError::TooManyDescriptors { .. } => {
-            Status::invalid_argument(text)
+/// A call that gets an error instead of a decision.
+struct Refusal {
+    failure: Failure,
+    status: Status,
+}
+
+impl From<Status> for Refusal {
+    fn from(status: Status) -> Self {
+        Self { failure: Failure::Service, status }
+    }
+}
+
+impl From<DecideError> for Refusal {
+    fn from(error: DecideError) -> Self {
+        let text = error.to_string();
+        match error {
+            DecideError::EmptyDomain | DecideError::EmptyDescriptors | DecideError::TooManyDescriptors { .. } => {
+                Status::invalid_argument(text).into()
+            }
+            DecideError::NoRules => Status::unavailable(text).into(),
+            DecideError::Store(_) => Self { failure: Failure::Store, status: Status::unavailable(text) },
         }
-        DecideError::NoRules | DecideError::Store(_) => Status::unavailable(text),
     }
 }
 
