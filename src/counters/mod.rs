@@ -1,5 +1,7 @@
 //! Where counters live. A store performs operations of the core's algorithms on counters, atomically each.
 
+pub mod memory;
+
 use std::future::Future;
 
 use smallvec::SmallVec;

@@ -11,8 +11,10 @@
 mod accounting;
 mod combine;
 mod resolve;
+#[cfg(test)]
+mod tests;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::{ArcSwap, Guard};
 
@@ -23,6 +25,7 @@ use crate::counters::{CounterStore, StoreError};
 use crate::telemetry::decisions::{DecisionMetrics, RuleSeries};
 
 pub use accounting::near_limit_threshold;
+pub use resolve::varying_values;
 
 /// Settings that hold for every domain.
 #[derive(Clone, Debug)]
@@ -85,27 +88,43 @@ pub struct Limiter<S> {
     store: S,
     options: LimiterOptions,
     metrics: Arc<DecisionMetrics>,
+    /// Rule sets no longer in force, until no decision uses them.
+    retired: Mutex<Vec<Arc<Active>>>,
 }
 
 impl<S: CounterStore> Limiter<S> {
     /// A limiter without rules: every decision fails with [`DecideError::NoRules`] until [`Limiter::publish`].
     pub fn new(store: S, options: LimiterOptions, metrics: Arc<DecisionMetrics>) -> Self {
         let empty = Active { rules: RuleSet::default(), revision: 0, series: Box::default() };
-        Self { active: ArcSwap::from_pointee(empty), store, options, metrics }
+        Self { active: ArcSwap::from_pointee(empty), store, options, metrics, retired: Mutex::default() }
     }
 
     /// Puts a rule set in force, for every decision that starts from now on, and returns its revision.
     pub fn publish(&self, rules: RuleSet) -> u64 {
-        let mut series = Vec::with_capacity(rules.rules().len());
+        let mut series = Vec::with_capacity(rules.rule_count());
         for domain in rules.domains() {
             // Rule ids count through the domains in order.
             series.extend(domain.rules().iter().map(|rule| self.metrics.series(&domain.name, &rule.metric_key)));
         }
         let series = series.into_boxed_slice();
-        // Publishing is rare and has one caller at a time; reading the revision first is not a race.
+        let mut retired = self.retired.lock().unwrap_or_else(PoisonError::into_inner);
+        // Under the lock, so that two publishers never give the same revision.
         let revision = self.active.load().revision + 1;
-        self.active.store(Arc::new(Active { rules, revision, series }));
+        retired.push(self.active.swap(Arc::new(Active { rules, revision, series })));
         revision
+    }
+
+    /// Frees the rule sets that are no longer in force and that no decision uses any more, and returns how many are
+    /// still waiting. Freeing a large set takes long; so it is done here, by a background task, and never by the
+    /// worker that happens to use it last.
+    pub fn reclaim(&self) -> usize {
+        let mut retired = self.retired.lock().unwrap_or_else(PoisonError::into_inner);
+        let (unused, used): (Vec<_>, Vec<_>) = retired.drain(..).partition(|active| Arc::strong_count(active) == 1);
+        *retired = used;
+        let waiting = retired.len();
+        drop(retired);
+        drop(unused);
+        waiting
     }
 
     /// The rule set in force. Cheap; hold it for one request.
@@ -127,7 +146,7 @@ impl<S: CounterStore> Limiter<S> {
     ///
     /// # Errors
     /// [`DecideError`] when the request has no meaning, or the store no answer.
-    pub async fn decide<'s>(&self, active: &'s Active, request: &Request<'s>) -> Result<Decision<'s>, DecideError> {
+    pub async fn decide<'s>(&self, active: &'s Active, request: &Request<'_>) -> Result<Decision<'s>, DecideError> {
         if active.revision == 0 {
             return Err(DecideError::NoRules);
         }
@@ -148,14 +167,11 @@ impl<S: CounterStore> Limiter<S> {
             return Ok(combine::unknown_domain(request));
         };
         let resolved = resolve::resolve(domain, request);
-        let hits = resolve::hits(&resolved, domain, &self.options);
-        let outcomes = if hits.is_empty() {
-            Default::default()
-        } else {
-            self.store.perform(&hits, domain.charge).await?
-        };
+        let hits = resolve::hits(&resolved, request, &self.options);
+        let outcomes =
+            if hits.is_empty() { Default::default() } else { self.store.perform(&hits, domain.charge).await? };
         let decision = combine::combine(domain, &resolved, &hits, &outcomes, &self.options);
-        self.account(active, request, &resolved, &hits, &outcomes, &decision);
+        self.account(active, request, &decision);
         Ok(decision)
     }
 }
