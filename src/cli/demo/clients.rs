@@ -142,15 +142,17 @@ async fn ask(channel: Channel, domain: &str, visit: &Visit) -> anyhow::Result<bo
     Ok(response.get_ref().overall_code() == Code::Ok)
 }
 
-/// The descriptors of a visit; those that `envoy.yaml` makes of the same request.
-pub fn descriptors(visit: &Visit) -> Vec<TypedDescriptor> {
+/// The descriptors of a visit: those that `envoy.yaml` makes of the same request.
+fn descriptors(visit: &Visit) -> Vec<TypedDescriptor> {
     let entry = |key: &str, value: &str| (key.to_owned(), value.to_owned());
-    let mut descriptors = vec![TypedDescriptor(vec![entry("remote_address", &visit.address)])];
-    if let Some(user) = visit.user {
-        descriptors.push(TypedDescriptor(vec![entry("user_id", user)]));
+    let method = entry("method", visit.method);
+    let mut descriptors =
+        vec![vec![entry("remote_address", &visit.address)], vec![entry("path", visit.path)], vec![method.clone()]];
+    if let Some(user) = &visit.user {
+        descriptors.push(vec![entry("user_id", user)]);
+        descriptors.push(vec![method, entry("user_id", user)]);
     }
-    descriptors.push(TypedDescriptor(vec![entry("path", visit.path)]));
-    descriptors
+    descriptors.into_iter().map(TypedDescriptor).collect()
 }
 
 /// Fetches the page through Envoy, on a connection that is kept.
@@ -175,7 +177,7 @@ async fn browse(
         .uri(visit.path)
         .header("host", "demo")
         .header("x-forwarded-for", &visit.address);
-    if let Some(user) = visit.user {
+    if let Some(user) = &visit.user {
         request = request.header("x-user-id", user);
     }
     let response = sender.send_request(request.body(Empty::new())?).await?;

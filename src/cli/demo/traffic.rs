@@ -9,15 +9,17 @@ pub struct Visit {
     /// The client's address.
     pub address: String,
     /// Who is logged in.
-    pub user: Option<&'static str>,
+    pub user: Option<String>,
     /// The method.
     pub method: &'static str,
     /// The path.
     pub path: &'static str,
 }
 
-const USERS: [&str; 8] = ["alice", "bob", "carol", "dave", "erin", "frank", "grace", "heidi"];
-const PATHS: [&str; 5] = ["/", "/products", "/products/42", "/cart", "/account"];
+/// Regular users; each makes a request every few seconds, about as many as one user may.
+const USERS: u32 = 400;
+/// Where they go; those below `/api/` share one limit, which the ordinary rate reaches at its height.
+const PATHS: [&str; 6] = ["/", "/about", "/news", "/help", "/api/products", "/api/orders"];
 
 /// How often the password guesser comes, and how long it stays.
 const GUESSER_PERIOD: f64 = 8.0;
@@ -53,30 +55,35 @@ impl Traffic {
     fn visit(&mut self, elapsed: Duration) -> Visit {
         let guesser_here = elapsed.as_secs_f64() % GUESSER_PERIOD < GUESSER_STAY;
         match self.random.u32(0..100) {
-            // A noisy neighbour: one address, one user, as fast as it can.
-            0..30 => Visit { address: "203.0.113.9".to_owned(), user: Some("mallory"), method: "GET", path: "/search" },
+            // A noisy neighbour: one address, as fast as it can.
+            0..30 => visit("203.0.113.9", None, "GET", "/search"),
             // Now and then somebody guesses passwords.
-            30..45 if guesser_here => {
-                Visit { address: "198.51.100.77".to_owned(), user: None, method: "POST", path: "/login" }
+            30..40 if guesser_here => visit("198.51.100.77", None, "POST", "/login"),
+            // A customer with a plan of their own.
+            40..48 => {
+                let method = if self.random.bool() { "GET" } else { "POST" };
+                visit("192.0.2.77", Some("premium"), method, "/api/reports")
             }
-            // A reporting job, whose limit is tried out in shadow mode.
-            45..55 => Visit { address: "192.0.2.50".to_owned(), user: Some("reports"), method: "GET", path: "/export" },
-            // The platform's own probes.
-            55..60 => Visit { address: "192.0.2.1".to_owned(), user: None, method: "GET", path: "/healthz" },
+            // Monitoring, which is never limited.
+            48..52 => visit("192.0.2.10", None, "GET", "/health"),
             _ => self.regular(),
         }
     }
 
     fn regular(&mut self) -> Visit {
-        let at = self.random.usize(0..USERS.len());
-        let path = match self.random.u32(0..20) {
-            0 => "/login",
-            1..4 => "/search",
-            _ => PATHS[self.random.usize(0..PATHS.len())],
-        };
-        let method = if path == "/login" || self.random.u32(0..10) == 0 { "POST" } else { "GET" };
-        Visit { address: format!("192.0.2.{}", 100 + at), user: Some(USERS[at]), method, path }
+        let number = self.random.u32(0..USERS);
+        let method = if self.random.u32(0..10) == 0 { "POST" } else { "GET" };
+        Visit {
+            address: format!("10.0.{}.{}", number / 200, number % 200 + 1),
+            user: Some(format!("user-{number:03}")),
+            method,
+            path: PATHS[self.random.usize(0..PATHS.len())],
+        }
     }
+}
+
+fn visit(address: &str, user: Option<&str>, method: &'static str, path: &'static str) -> Visit {
+    Visit { address: address.to_owned(), user: user.map(str::to_owned), method, path }
 }
 
 #[cfg(test)]

@@ -54,7 +54,7 @@ impl FileReader<'_, '_> {
         let at = fields.get(Key::Domain).map_or_else(|| self.reader.at(root), |field| field.key_at);
         spec.origin = self.reader.problems.origin(at);
         if spec.name.is_empty() {
-            if !fields.flawed || fields.get(Key::Domain).is_some() {
+            if self.reader.is_missing(&fields, Key::Domain) {
                 self.empty_domain(at);
             }
             return None;
@@ -108,7 +108,7 @@ impl FileReader<'_, '_> {
         let fields = self.reader.fields(&[node], Place::Descriptor);
         let at = self.reader.at(node);
         let key = self.reader.text(Key::Key, fields.get(Key::Key)).map(str::to_owned);
-        if key.is_none() && (!fields.flawed || fields.get(Key::Key).is_some()) {
+        if self.reader.is_missing(&fields, Key::Key) {
             self.reader.problems.error(at, "descriptor has empty key", "write 'key: <name>'");
         }
         let value = self.reader.text(Key::Value, fields.get(Key::Value)).map(str::to_owned);

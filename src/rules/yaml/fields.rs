@@ -61,6 +61,19 @@ impl<'t, 'a> Reader<'t, 'a> {
         matches!(self.kind(id), Kind::Scalar(Scalar { meaning: Meaning::Null, .. }))
     }
 
+    /// Whether a field is there, but says nothing.
+    pub(super) fn is_blank(&self, field: Field) -> bool {
+        match self.kind(field.value) {
+            Kind::Scalar(scalar) => scalar.meaning == Meaning::Null || scalar.text.is_empty(),
+            Kind::List(_) | Kind::Map(_) => false,
+        }
+    }
+
+    /// Whether a key is missing: not there, though every key was understood, or without a value.
+    pub(super) fn is_missing(&self, fields: &Fields, key: Key) -> bool {
+        fields.get(key).map_or(!fields.flawed, |field| self.is_blank(field))
+    }
+
     /// A short description of a node, for messages.
     pub(super) fn describe(&self, id: NodeId) -> String {
         match self.kind(id) {
@@ -113,10 +126,10 @@ impl<'t, 'a> Reader<'t, 'a> {
             };
             if !key.places().contains(&place) {
                 if key.is_reference() {
-                    self.problems.warning(key_at, format!("'{key}' has no effect in {place}"), key.advice());
+                    self.problems.warning(key_at, format!("'{key}' has no effect {}", place.within()), key.advice());
                     self.check_ignored(key, value);
                 } else {
-                    self.problems.error(key_at, format!("key '{key}' cannot stand in {place}"), key.advice());
+                    self.problems.error(key_at, format!("key '{key}' cannot stand {}", place.within()), key.advice());
                 }
                 continue;
             }
@@ -189,7 +202,7 @@ impl<'t, 'a> Reader<'t, 'a> {
     }
 
     fn unknown_key(&mut self, at: Mark, written: &str, place: Option<Place>) {
-        let help = suggest_key(written, place).map(|meant| format!("did you mean '{meant}'?"));
+        let help = suggest_key(written, place);
         self.problems.error(at, format!("unknown key '{}'", shorten(written)), help);
     }
 
@@ -201,7 +214,7 @@ impl<'t, 'a> Reader<'t, 'a> {
         }
         match self.kind(value) {
             Kind::Scalar(_) => {
-                self.refuse_float(key, value);
+                self.refuse_float(key, value, "leave it out");
             }
             Kind::Map(entries) => {
                 for &(key_id, value) in entries {
@@ -258,13 +271,11 @@ impl<'t, 'a> Reader<'t, 'a> {
 
     /// Reports a float, which envoyproxy/ratelimit refuses outside metadata. A whole number too large for an i64 is
     /// no number to it, either.
-    fn refuse_float(&mut self, key: Key, value: NodeId) -> bool {
+    fn refuse_float(&mut self, key: Key, value: NodeId, help: &str) -> bool {
         let Kind::Scalar(scalar) = self.kind(value) else { return false };
         let too_large = matches!(scalar.meaning, Meaning::Int(int) if int > i128::from(i64::MAX));
         if too_large || matches!(scalar.meaning, Meaning::Float(_)) {
-            let text = shorten(&scalar.text);
             let message = format!("error checking config: {key} is {}", self.describe(value));
-            let help = format!("write a whole number, or quote it, \"{text}\", if it is meant to be a text");
             self.problems.error(self.at(value), message, help);
             return true;
         }
@@ -280,7 +291,7 @@ impl<'t, 'a> Reader<'t, 'a> {
     /// A text; numbers, booleans and dates are taken as they were written. Nothing is `None`, and so is `""`.
     pub(super) fn text(&mut self, key: Key, field: Option<Field>) -> Option<&'t str> {
         let field = field?;
-        if self.refuse_float(key, field.value) {
+        if self.refuse_float(key, field.value, "put it in quotation marks if it is meant to be a text") {
             return None;
         }
         match self.kind(field.value) {
@@ -297,7 +308,7 @@ impl<'t, 'a> Reader<'t, 'a> {
     /// A boolean, unquoted.
     pub(super) fn boolean(&mut self, key: Key, field: Option<Field>) -> Option<bool> {
         let field = field?;
-        if self.refuse_float(key, field.value) {
+        if self.refuse_float(key, field.value, "write true or false") {
             return None;
         }
         match self.kind(field.value) {
@@ -313,7 +324,7 @@ impl<'t, 'a> Reader<'t, 'a> {
     /// A whole number from 0 to `max`, unquoted. `Err` when it was reported, `Ok(None)` when there is none.
     pub(super) fn integer(&mut self, key: Key, field: Option<Field>, max: u64) -> Result<Option<u64>, ()> {
         let Some(field) = field else { return Ok(None) };
-        if self.refuse_float(key, field.value) {
+        if self.refuse_float(key, field.value, &format!("write a whole number up to {max}")) {
             return Err(());
         }
         match self.kind(field.value) {

@@ -15,6 +15,18 @@ pub(super) enum Place {
     Replaces,
 }
 
+impl Place {
+    /// With its preposition.
+    pub(super) const fn within(self) -> &'static str {
+        match self {
+            Self::File => "at the top of the file",
+            Self::Descriptor => "in a descriptor",
+            Self::RateLimit => "in rate_limit",
+            Self::Replaces => "in replaces",
+        }
+    }
+}
+
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -108,8 +120,8 @@ keys! {
 impl Key {
     /// Where to move it when it stands in the wrong place.
     pub(super) fn advice(self) -> String {
-        let places: Vec<String> = self.places().iter().map(ToString::to_string).collect();
-        format!("'{self}' belongs in {}", places.join(" or "))
+        let places: Vec<&str> = self.places().iter().map(|place| place.within()).collect();
+        format!("'{self}' belongs {}", places.join(" or "))
     }
 }
 
@@ -119,11 +131,19 @@ impl fmt::Display for Key {
     }
 }
 
-/// The key that was probably meant, one that fits the place if there is any.
-pub(super) fn suggest_key(written: &str, place: Option<Place>) -> Option<&'static str> {
-    let fits = |key: &&Key| place.is_none_or(|place| key.places().contains(&place));
-    suggest(written, Key::ALL.iter().filter(fits).map(|key| key.name()))
-        .or_else(|| suggest(written, Key::ALL.iter().map(|key| key.name())))
+/// What to write instead of an unknown key: the one that was probably meant, preferably one that fits the place.
+pub(super) fn suggest_key(written: &str, place: Option<Place>) -> String {
+    let names = |place: Option<Place>| {
+        let fits = move |key: &&Key| place.is_none_or(|place| key.places().contains(&place));
+        Key::ALL.iter().filter(fits).map(|key| key.name())
+    };
+    match suggest(written, names(place)).or_else(|| suggest(written, names(None))) {
+        Some(meant) => format!("did you mean '{meant}'?"),
+        None => {
+            let within = place.map_or("of the format", Place::within);
+            format!("the keys {within} are {}", names(place).collect::<Vec<_>>().join(", "))
+        }
+    }
 }
 
 /// The choice that is spelled most like what was written, if any is close.
@@ -182,9 +202,11 @@ mod tests {
             ("completely_different", None),
             ("q", None),
         ] {
-            assert_eq!(suggest_key(written, None), meant, "{written}");
+            assert_eq!(suggest(written, Key::ALL.iter().map(|key| key.name())), meant, "{written}");
         }
-        assert_eq!(suggest_key("kye", Some(Place::Descriptor)), Some("key"));
+        assert_eq!(suggest_key("kye", Some(Place::Descriptor)), "did you mean 'key'?");
+        assert_eq!(suggest_key("burts", Some(Place::Descriptor)), "did you mean 'burst'?");
+        assert_eq!(suggest_key("colour", Some(Place::Replaces)), "the keys in replaces are name");
         assert_eq!(suggest("Europe/Berlim", ["Europe/Berlin", "Europe/Bern"].into_iter()), Some("Europe/Berlin"));
     }
 }

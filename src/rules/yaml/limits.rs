@@ -9,7 +9,7 @@ use crate::core::spec::{EffectSpec, LimitSpec};
 
 use super::fields::{Field, Fields, Reader, shorten};
 use super::keys::{Key, Place, suggest};
-use super::tree::{Mark, NodeId};
+use super::tree::{Kind, Mark, NodeId};
 
 /// Calendar windows already made: the same few units and zones are named again and again.
 pub(super) type Calendars = Vec<Arc<CalendarWindow>>;
@@ -58,7 +58,9 @@ impl LimitReader<'_, '_, '_> {
             all_fields.push(fields);
         }
         if limits.is_empty() {
-            if items.is_empty() {
+            // What is there, but no map, was reported.
+            let nothing = matches!(self.reader.kind(field.value), Kind::List(items) if items.is_empty());
+            if nothing || self.reader.is_null(field.value) {
                 let help = "write at least one item, or leave rate_limits out";
                 self.reader.problems.error(field.key_at, "rate_limits is empty", help);
             }
@@ -149,7 +151,7 @@ impl LimitReader<'_, '_, '_> {
     fn limit(&mut self, fields: &Fields, at: Mark) -> Option<Limit> {
         let amount_field = fields.get(Key::RequestsPerUnit);
         let amount = self.reader.integer(Key::RequestsPerUnit, amount_field, u64::from(u32::MAX));
-        if amount == Ok(None) && !(fields.flawed && amount_field.is_none()) {
+        if amount == Ok(None) && self.reader.is_missing(fields, Key::RequestsPerUnit) {
             self.reader.problems.warning(
                 amount_field.map_or(at, |field| field.key_at),
                 "requests_per_unit is missing, which means 0: always over limit",

@@ -22,6 +22,11 @@ pub use problem::Problem;
 use problem::Problems;
 use tree::Tree;
 
+/// Every key of the format, wherever it stands.
+pub fn key_names() -> impl Iterator<Item = &'static str> {
+    keys::Key::ALL.iter().map(|key| key.name())
+}
+
 /// What one file says.
 #[derive(Debug)]
 pub struct Parsed {

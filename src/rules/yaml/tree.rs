@@ -90,6 +90,10 @@ impl From<ScanError> for SyntaxError {
             Some("an alias *name needs its anchor &name before it, in the same file")
         } else if info.contains("tab") {
             Some("indent with spaces")
+        } else if info.contains("block") {
+            Some("indent the lines of one list or map alike")
+        } else if info.contains("did not find expected") {
+            Some("something is missing here, or a bracket, brace or quotation mark was left open above")
         } else {
             None
         };
