@@ -59,7 +59,8 @@ impl Shared {
             self.load.count_request();
             return Ok(self.rls.should_rate_limit(request).await);
         }
-        let answer = self.routes.clone().call(request.map(tonic::body::Body::new)).await;
+        // Boxed, since the space for it would be copied with every request, ours above included.
+        let answer = Box::pin(self.routes.clone().call(request.map(tonic::body::Body::new))).await;
         Ok(answer.map_or_else(|never| match never {}, |response| response.map(Body::Tonic)))
     }
 }

@@ -12,6 +12,7 @@ pub mod headers;
 pub mod health;
 pub mod http;
 pub mod listener;
+mod measures;
 pub mod preface;
 pub mod problem;
 pub mod reflection;
@@ -200,6 +201,7 @@ pub fn start(config: Config) -> Result<Running, StartError> {
         _watcher: watcher,
         _background: background,
     };
+    measures::register(&context, running.loads(), running.tls());
     if let Some(reloader) = reloader {
         tokio::spawn(reloader.run());
     }
@@ -247,6 +249,7 @@ struct Listeners {
     grpc: GrpcListener,
     http: TcpListener,
     admin: TcpListener,
+    prometheus: Option<TcpListener>,
 }
 
 impl Listeners {
@@ -259,6 +262,12 @@ impl Listeners {
             grpc,
             http: bind_tcp(config.http.address, "HTTP", "http.address")?,
             admin: bind_tcp(config.admin.address, "admin", "admin.address")?,
+            prometheus: config
+                .telemetry
+                .metrics
+                .prometheus_address
+                .map(|address| bind_tcp(address, "metrics", "telemetry.metrics.prometheus_address"))
+                .transpose()?,
         })
     }
 }
@@ -276,15 +285,22 @@ async fn keep_house(context: Arc<Context>) {
 
 /// Serves until the end, in its phases.
 async fn supervise(context: Arc<Context>, workers: Workers, listeners: Listeners, shutdown: Shutdown) {
-    let Listeners { grpc, http, admin } = listeners;
+    let Listeners { grpc, http, admin, prometheus } = listeners;
     let serving = tokio::spawn(workers.accept(grpc, shutdown.clone()));
-    let closing = || {
-        let shutdown = shutdown.clone();
+    let end = shutdown.clone();
+    let closing = move || {
+        let shutdown = end.clone();
         async move { shutdown.reached(Phase::Closing).await }
     };
     let bounds = Bounds { grace: context.config.shutdown.grace_period, ..Bounds::default() };
     let http = tokio::spawn(serve(http, http::router(Arc::clone(&context)), bounds, closing()));
     let admin = tokio::spawn(serve(admin, admin::router(Arc::clone(&context)), bounds, closing()));
+    let router = measures::reference_router(&context);
+    let prometheus = tokio::spawn(async move {
+        if let Some(listener) = prometheus {
+            serve(listener, router, bounds, closing()).await;
+        }
+    });
 
     shutdown.reached(Phase::Draining).await;
     tracing::info!("draining for {:?}", context.config.shutdown.drain_period);
@@ -294,7 +310,7 @@ async fn supervise(context: Arc<Context>, workers: Workers, listeners: Listeners
     }
     context.health.closing();
     shutdown.advance(Phase::Closing);
-    let _ = tokio::join!(serving, http, admin);
+    let _ = tokio::join!(serving, http, admin, prometheus);
     tracing::info!("stopped");
     shutdown.advance(Phase::Closed);
 }

@@ -10,9 +10,12 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 /// RFC 9113, 3.4.
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-const HTTP1_ANSWER: &str = "HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\ncontent-length: 58\r\nconnection: \
-                            close\r\n\r\nThis port speaks gRPC over HTTP/2 with prior knowledge.\r\n";
-const _: () = assert!(HTTP1_ANSWER.len() > 58);
+/// Ends with the connection, so it needs no length.
+const HTTP1_ANSWER: &[u8] = b"HTTP/1.1 400 Bad Request\r\n\
+    content-type: text/plain\r\n\
+    connection: close\r\n\
+    \r\n\
+    This port speaks gRPC over HTTP/2 with prior knowledge.\r\n";
 
 /// A connection whose preface has come.
 #[derive(Debug)]
@@ -46,7 +49,7 @@ pub async fn expect<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S) -> io::Res
 /// Tells in HTTP/1 what this port is for. What the client still sends is read for a while: closing over unread bytes
 /// would reset the connection and lose the answer.
 async fn refuse<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S) -> io::Result<()> {
-    stream.write_all(HTTP1_ANSWER.as_bytes()).await?;
+    stream.write_all(HTTP1_ANSWER).await?;
     stream.shutdown().await?;
     let mut rest = [0; 1024];
     for _ in 0..64 {

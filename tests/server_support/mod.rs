@@ -1,6 +1,8 @@
 //! A server in this process, on free ports, with rules of the test's own.
 #![allow(dead_code, reason = "every test program uses its part")]
 
+pub mod raw;
+
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 

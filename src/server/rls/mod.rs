@@ -23,6 +23,7 @@ use self::frame::Assembly;
 use self::response::ResponseSettings;
 use super::body::Body;
 use super::context::Context;
+use crate::core::decision::Decision;
 use crate::limiter::DecideError;
 use crate::telemetry::decisions::Failure;
 
@@ -79,24 +80,43 @@ impl RateLimitService {
         let message = self.assembly.read(body, self.max_message).await?;
         // The caller's time to send is not ours.
         let start = Instant::now();
-        let answer = self.decide(&message).await;
+        let answer = match self.decide_now(&message) {
+            Some(answer) => answer,
+            // Boxed, as everything in this future is copied with every request.
+            None => Box::pin(self.decide(&message)).await,
+        };
         self.context.metrics.decisions().observe(start.elapsed());
         answer
     }
 
-    /// From one message to the framed other.
-    async fn decide(&self, message: &[u8]) -> Result<Bytes, Refusal> {
+    /// From one message to the framed other, on the spot if the counter store allows it.
+    fn decide_now(&self, message: &[u8]) -> Option<Result<Bytes, Refusal>> {
         let limiter = &self.context.limiter;
         // First, since the request borrows from both, and goes before them.
         let active = limiter.active();
-        let request = message::decode(message, limiter.options().max_descriptors)
-            .map_err(|error| Status::invalid_argument(error.to_string()))?;
+        let request = match message::decode(message, limiter.options().max_descriptors) {
+            Ok(request) => request,
+            Err(error) => return Some(Err(error.into())),
+        };
+        let decision = limiter.decide_now(&active, &request)?;
+        Some(decision.map(|decision| self.reply(&decision, active.revision)).map_err(Refusal::from))
+    }
+
+    /// The same for a counter store that must be waited for.
+    async fn decide(&self, message: &[u8]) -> Result<Bytes, Refusal> {
+        let limiter = &self.context.limiter;
+        let active = limiter.active();
+        let request = message::decode(message, limiter.options().max_descriptors)?;
         let decision = limiter.decide(&active, &request).await?;
+        Ok(self.reply(&decision, active.revision))
+    }
+
+    fn reply(&self, decision: &Decision<'_>, revision: u64) -> Bytes {
         let mut buffer = Vec::with_capacity(EXPECTED_ANSWER);
         buffer.extend_from_slice(&[0; frame::PREFIX]);
-        let mut buffer = response::encode(buffer, &decision, active.revision, &self.settings);
+        let mut buffer = response::encode(buffer, decision, revision, &self.settings);
         frame::finish(&mut buffer);
-        Ok(Bytes::from(buffer))
+        Bytes::from(buffer)
     }
 }
 
@@ -109,6 +129,12 @@ struct Refusal {
 impl From<Status> for Refusal {
     fn from(status: Status) -> Self {
         Self { failure: Failure::Service, status }
+    }
+}
+
+impl From<message::RequestError> for Refusal {
+    fn from(error: message::RequestError) -> Self {
+        Status::invalid_argument(error.to_string()).into()
     }
 }
 
