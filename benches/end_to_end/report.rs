@@ -12,7 +12,10 @@ pub fn print(names: &[&str], runs: &[(&str, Run)]) {
         runs.iter().filter(|(each, _)| *each == name).map(|(_, run)| figure(run)).collect()
     };
     println!("medians of {} rounds:", runs.len() / names.len().max(1));
-    println!("{:<14} {:>10} {:>12} {:>8} {:>8} {:>8} {:>7}", "server", "req/s", "CPU us/req", "p50 us", "p99", "p99.9", "failed");
+    println!(
+        "{:<14} {:>10} {:>12} {:>8} {:>8} {:>8} {:>7}",
+        "server", "req/s", "CPU us/req", "p50 us", "p99", "p99.9", "failed"
+    );
     for name in names {
         println!(
             "{name:<14} {:>10.0} {:>12.2} {:>8.0} {:>8.0} {:>8.0} {:>7}",

@@ -127,9 +127,7 @@ fn the_same_descriptor_twice_is_charged_twice() {
 #[test]
 fn hits_come_from_the_descriptor_else_the_request_else_one() {
     let limiter = limiter(vec![per_minute("k", 100)]);
-    let left = |descriptor, hits_addend| {
-        ask(&limiter, &Request { hits_addend, ..request([descriptor]) }).statuses[0].1
-    };
+    let left = |descriptor, hits_addend| ask(&limiter, &Request { hits_addend, ..request([descriptor]) }).statuses[0].1;
     assert_eq!(left(descriptor("k"), 0), 99);
     assert_eq!(left(descriptor("k"), 5), 94);
     assert_eq!(left(costing("k", 3), 5), 91);
@@ -154,16 +152,14 @@ fn a_peek_at_exactly_the_limit_passes() {
 fn any_plain_rule_over_denies_and_the_last_of_them_decides() {
     let limiter = limiter(vec![per_minute("a", 1), per_minute("b", 1), per_minute("c", 9)]);
     let all = || [descriptor("a"), descriptor("b"), descriptor("c")];
-    assert_eq!(ask_for(&limiter, all()), Said {
-        code: Pass,
-        statuses: vec![(Pass, 0), (Pass, 0), (Pass, 8)],
-        deciding: Some(0)
-    });
-    assert_eq!(ask_for(&limiter, all()), Said {
-        code: OverLimit,
-        statuses: vec![(OverLimit, 0), (OverLimit, 0), (Pass, 7)],
-        deciding: Some(1)
-    });
+    assert_eq!(
+        ask_for(&limiter, all()),
+        Said { code: Pass, statuses: vec![(Pass, 0), (Pass, 0), (Pass, 8)], deciding: Some(0) }
+    );
+    assert_eq!(
+        ask_for(&limiter, all()),
+        Said { code: OverLimit, statuses: vec![(OverLimit, 0), (OverLimit, 0), (Pass, 7)], deciding: Some(1) }
+    );
 }
 
 #[test]
@@ -280,10 +276,8 @@ fn domains_can_refuse_overrides_and_refunds() {
         ..DomainSpec::new("d")
     };
     let limiter = limiter_with(domain, LimiterOptions::default());
-    let brought = Descriptor {
-        limit: Some(LimitOverride { requests_per_unit: 1_000, unit: Unit::Hour }),
-        ..descriptor("k")
-    };
+    let brought =
+        Descriptor { limit: Some(LimitOverride { requests_per_unit: 1_000, unit: Unit::Hour }), ..descriptor("k") };
     assert_eq!(ask_for(&limiter, [brought]).statuses, [(Pass, 2)]);
     assert_eq!(ask_for(&limiter, [refund("k", 2)]).statuses, [(Pass, 2)], "a refund only asks");
 }

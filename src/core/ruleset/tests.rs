@@ -35,12 +35,7 @@ fn find(set: &RuleSet, entries: &[(&str, &str)]) -> Option<u64> {
 
 #[test]
 fn exact_before_wildcard_before_key_only() {
-    let set = compile(vec![
-        limited("k", "", 1),
-        limited("k", "a*", 2),
-        limited("k", "*", 3),
-        limited("k", "abc", 4),
-    ]);
+    let set = compile(vec![limited("k", "", 1), limited("k", "a*", 2), limited("k", "*", 3), limited("k", "abc", 4)]);
     assert_eq!(find(&set, &[("k", "abc")]), Some(4));
     assert_eq!(find(&set, &[("k", "abd")]), Some(2));
     assert_eq!(find(&set, &[("k", "xyz")]), Some(3));
@@ -75,10 +70,8 @@ fn depth_must_be_equal() {
 
 #[test]
 fn a_taken_branch_is_never_reconsidered() {
-    let set = compile(vec![
-        parent("a", "exact", vec![limited("b", "1", 1)]),
-        parent("a", "", vec![limited("b", "", 2)]),
-    ]);
+    let set =
+        compile(vec![parent("a", "exact", vec![limited("b", "1", 1)]), parent("a", "", vec![limited("b", "", 2)])]);
     assert_eq!(find(&set, &[("a", "exact"), ("b", "2")]), None);
     assert_eq!(find(&set, &[("a", "other"), ("b", "2")]), Some(2));
 }
