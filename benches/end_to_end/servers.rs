@@ -1,12 +1,14 @@
 //! The servers under load. Each runs in a process of its own: this program again, pinned to the first core.
 
 use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::SocketAddr;
 use std::process::{Child, Command, ExitCode, Stdio};
 
 use envoy_types::pb::envoy::service::ratelimit::v3::rate_limit_service_server::{
     RateLimitService, RateLimitServiceServer,
 };
 use envoy_types::pb::envoy::service::ratelimit::v3::{RateLimitRequest, RateLimitResponse};
+use tidegate::config::Config;
 use tokio::net::TcpListener;
 use tokio::runtime::Builder;
 use tonic::transport::server::TcpIncoming;
@@ -87,11 +89,21 @@ async fn answer_ok() {
         .unwrap();
 }
 
+/// The real server, with one worker.
 fn tidegate() {
     let directory = tempfile::tempdir().unwrap();
     for number in 0..5 {
         let name = format!("domain-{number}");
         std::fs::write(directory.path().join(format!("{name}.yaml")), crate::support::yaml(&name, 2_000)).unwrap();
     }
-    todo!()
+    let any = SocketAddr::from(([127, 0, 0, 1], 0));
+    let mut config = Config::default();
+    config.grpc.address = any;
+    config.grpc.workers = 1;
+    config.http.address = any;
+    config.admin.address = any;
+    config.rules.paths = vec![directory.path().to_owned()];
+    let running = tidegate::server::start(config).unwrap();
+    ready(running.grpc_address.unwrap().port());
+    Builder::new_current_thread().build().unwrap().block_on(running.wait());
 }

@@ -137,8 +137,7 @@ impl<C: Clock> MemoryStore<C> {
         Self { clock, fingerprints, shards, sweep: AtomicUsize::new(0) }
     }
 
-    /// Performs the hits of one request, at once; see [`CounterStore::perform`].
-    pub fn perform_now(&self, hits: &[Hit<'_>], charge: Charge) -> Outcomes {
+    fn perform_all(&self, hits: &[Hit<'_>], charge: Charge) -> Outcomes {
         let now = self.clock.now();
         match charge {
             Charge::Independent => hits.iter().map(|hit| self.perform_one(hit, now)).collect(),
@@ -216,7 +215,11 @@ impl<C: Clock> MemoryStore<C> {
 
 impl<C: Clock> CounterStore for MemoryStore<C> {
     fn perform(&self, hits: &[Hit<'_>], charge: Charge) -> impl Future<Output = Result<Outcomes, StoreError>> + Send {
-        async move { Ok(self.perform_now(hits, charge)) }
+        async move { Ok(self.perform_all(hits, charge)) }
+    }
+
+    fn perform_now(&self, hits: &[Hit<'_>], charge: Charge) -> Option<Outcomes> {
+        Some(self.perform_all(hits, charge))
     }
 
     fn inspect(
