@@ -1,5 +1,7 @@
 //! Logs as they are written, and traces as a collector receives them.
 
+#![allow(clippy::unwrap_used, clippy::panic)]
+
 use std::io::Write;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
