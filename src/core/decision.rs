@@ -77,6 +77,10 @@ pub struct Decision<'s> {
     pub statuses: SmallVec<[Status<'s>; 4]>,
     /// The status that headers and metadata speak of: the last one that denies, else the one with the least left.
     pub deciding: Option<usize>,
+    /// Whether hits were charged: not when an enforced limit denied in a domain that charges all or nothing.
+    pub charged: bool,
+    /// The answer would be [`Code::OverLimit`], but for the server's shadow mode.
+    pub globally_shadowed: bool,
 }
 
 impl<'s> Decision<'s> {

@@ -67,8 +67,19 @@ pub enum MetricName {
 pub struct MetricPart {
     /// The constant text: `key_value`, or `key` when the value follows.
     pub text: Box<str>,
-    /// The request's value follows, after a `_`; an empty value adds nothing.
-    pub value: bool,
+    /// Whether the request's value follows.
+    pub value: MetricValue,
+}
+
+/// Whether an entry's value stands in a metric's name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MetricValue {
+    /// No.
+    Absent,
+    /// After a `_`, if it is not empty (`value_to_metric`).
+    IfPresent,
+    /// After a `_`, always (`detailed_metric`).
+    Always,
 }
 
 /// A descriptor path and what applies at its end.
@@ -87,6 +98,8 @@ pub struct Rule {
     /// Bit `i` is set when the value of entry `i` is part of the counter's identity: the path has no value there, or
     /// a wildcard that does not share its threshold.
     pub varying: u64,
+    /// The same for the key of entry `i`: the path has a wildcard in the key that does not share its threshold.
+    pub varying_keys: u64,
     /// The metric's name without the domain, `key_value.key2`, as envoyproxy/ratelimit names it.
     pub metric_key: Box<str>,
     /// Whether requests alter that name.
@@ -167,7 +180,12 @@ impl Rule {
                 name.push('.');
             }
             name.push_str(&part.text);
-            if part.value && !entry.value.is_empty() {
+            let shown = match part.value {
+                MetricValue::Absent => false,
+                MetricValue::IfPresent => !entry.value.is_empty(),
+                MetricValue::Always => true,
+            };
+            if shown {
                 name.push('_');
                 name.push_str(&String::from_utf8_lossy(entry.value));
             }

@@ -1,5 +1,7 @@
 //! Where counters live. A store performs operations of the core's algorithms on counters, atomically each.
 
+pub mod memory;
+
 use std::future::Future;
 
 use smallvec::SmallVec;
@@ -52,6 +54,13 @@ pub trait CounterStore: Send + Sync + 'static {
     /// # Errors
     /// [`StoreError`] when the store cannot answer; what was charged is then unknown.
     fn perform(&self, hits: &[Hit<'_>], charge: Charge) -> impl Future<Output = Result<Outcomes, StoreError>> + Send;
+
+    /// [`CounterStore::perform`], of a store that never waits; `None` of one that does. The request path asks this
+    /// first: an answer on the spot needs no future, whose state would be copied with every request.
+    fn perform_now(&self, hits: &[Hit<'_>], charge: Charge) -> Option<Outcomes> {
+        let _ = (hits, charge);
+        None
+    }
 
     /// The state of one counter as a peek would see it, without consuming or creating anything; `None` when there is
     /// no such counter.

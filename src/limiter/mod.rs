@@ -11,18 +11,22 @@
 mod accounting;
 mod combine;
 mod resolve;
+#[cfg(test)]
+mod tests;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::{ArcSwap, Guard};
 
+use crate::core::algorithm::Outcome;
 use crate::core::decision::Decision;
 use crate::core::descriptor::Request;
-use crate::core::ruleset::RuleSet;
-use crate::counters::{CounterStore, StoreError};
+use crate::core::ruleset::{Domain, RuleSet};
+use crate::counters::{CounterStore, Hit, Outcomes, StoreError};
 use crate::telemetry::decisions::{DecisionMetrics, RuleSeries};
 
 pub use accounting::near_limit_threshold;
+pub use resolve::varying_values;
 
 /// Settings that hold for every domain.
 #[derive(Clone, Debug)]
@@ -85,27 +89,43 @@ pub struct Limiter<S> {
     store: S,
     options: LimiterOptions,
     metrics: Arc<DecisionMetrics>,
+    /// Rule sets no longer in force, until no decision uses them.
+    retired: Mutex<Vec<Arc<Active>>>,
 }
 
 impl<S: CounterStore> Limiter<S> {
     /// A limiter without rules: every decision fails with [`DecideError::NoRules`] until [`Limiter::publish`].
     pub fn new(store: S, options: LimiterOptions, metrics: Arc<DecisionMetrics>) -> Self {
         let empty = Active { rules: RuleSet::default(), revision: 0, series: Box::default() };
-        Self { active: ArcSwap::from_pointee(empty), store, options, metrics }
+        Self { active: ArcSwap::from_pointee(empty), store, options, metrics, retired: Mutex::default() }
     }
 
     /// Puts a rule set in force, for every decision that starts from now on, and returns its revision.
     pub fn publish(&self, rules: RuleSet) -> u64 {
-        let mut series = Vec::with_capacity(rules.rules().len());
+        let mut series = Vec::with_capacity(rules.rule_count());
         for domain in rules.domains() {
             // Rule ids count through the domains in order.
             series.extend(domain.rules().iter().map(|rule| self.metrics.series(&domain.name, &rule.metric_key)));
         }
         let series = series.into_boxed_slice();
-        // Publishing is rare and has one caller at a time; reading the revision first is not a race.
+        let mut retired = self.retired.lock().unwrap_or_else(PoisonError::into_inner);
+        // Under the lock, so that two publishers never give the same revision.
         let revision = self.active.load().revision + 1;
-        self.active.store(Arc::new(Active { rules, revision, series }));
+        retired.push(self.active.swap(Arc::new(Active { rules, revision, series })));
         revision
+    }
+
+    /// Frees the rule sets that are no longer in force and that no decision uses any more, and returns how many are
+    /// still waiting. Freeing a large set takes long; so it is done here, by a background task, and never by the
+    /// worker that happens to use it last.
+    pub fn reclaim(&self) -> usize {
+        let mut retired = self.retired.lock().unwrap_or_else(PoisonError::into_inner);
+        let (unused, used): (Vec<_>, Vec<_>) = retired.drain(..).partition(|active| Arc::strong_count(active) == 1);
+        *retired = used;
+        let waiting = retired.len();
+        drop(retired);
+        drop(unused);
+        waiting
     }
 
     /// The rule set in force. Cheap; hold it for one request.
@@ -127,35 +147,64 @@ impl<S: CounterStore> Limiter<S> {
     ///
     /// # Errors
     /// [`DecideError`] when the request has no meaning, or the store no answer.
-    pub async fn decide<'s>(&self, active: &'s Active, request: &Request<'s>) -> Result<Decision<'s>, DecideError> {
+    pub async fn decide<'s>(&self, active: &'s Active, request: &Request<'_>) -> Result<Decision<'s>, DecideError> {
+        let Some(domain) = self.domain(active, request)? else { return Ok(combine::unknown_domain(request)) };
+        let resolved = resolve::resolve(domain, request);
+        let hits = resolve::hits(&resolved, request, &self.options);
+        let outcomes = if hits.is_empty() { Outcomes::new() } else { self.store.perform(&hits, domain.charge).await? };
+        Ok(self.conclude(active, request, domain, &resolved, &hits, &outcomes))
+    }
+
+    /// [`Limiter::decide`] with a store that never waits; `None` with one that does.
+    pub fn decide_now<'s>(
+        &self,
+        active: &'s Active,
+        request: &Request<'_>,
+    ) -> Option<Result<Decision<'s>, DecideError>> {
+        let domain = match self.domain(active, request) {
+            Ok(Some(domain)) => domain,
+            Ok(None) => return Some(Ok(combine::unknown_domain(request))),
+            Err(error) => return Some(Err(error)),
+        };
+        let resolved = resolve::resolve(domain, request);
+        let hits = resolve::hits(&resolved, request, &self.options);
+        let outcomes = if hits.is_empty() { Outcomes::new() } else { self.store.perform_now(&hits, domain.charge)? };
+        Some(Ok(self.conclude(active, request, domain, &resolved, &hits, &outcomes)))
+    }
+
+    /// The domain that a request asks about, if it has rules.
+    fn domain<'s>(&self, active: &'s Active, request: &Request<'_>) -> Result<Option<&'s Domain>, DecideError> {
         if active.revision == 0 {
             return Err(DecideError::NoRules);
         }
         if request.domain.is_empty() {
             return Err(DecideError::EmptyDomain);
         }
-        if request.descriptors.is_empty() {
+        let (got, max) = (request.descriptors.len(), self.options.max_descriptors);
+        if got == 0 {
             return Err(DecideError::EmptyDescriptors);
         }
-        if request.descriptors.len() > self.options.max_descriptors {
-            return Err(DecideError::TooManyDescriptors {
-                got: request.descriptors.len(),
-                max: self.options.max_descriptors,
-            });
+        if got > max {
+            return Err(DecideError::TooManyDescriptors { got, max });
         }
-        let Some(domain) = active.rules.domain(request.domain) else {
+        let domain = active.rules.domain(request.domain);
+        if domain.is_none() {
             self.metrics.unknown_domain(&String::from_utf8_lossy(request.domain));
-            return Ok(combine::unknown_domain(request));
-        };
-        let resolved = resolve::resolve(domain, request);
-        let hits = resolve::hits(&resolved, domain, &self.options);
-        let outcomes = if hits.is_empty() {
-            Default::default()
-        } else {
-            self.store.perform(&hits, domain.charge).await?
-        };
-        let decision = combine::combine(domain, &resolved, &hits, &outcomes, &self.options);
-        self.account(active, request, &resolved, &hits, &outcomes, &decision);
-        Ok(decision)
+        }
+        Ok(domain)
+    }
+
+    fn conclude<'s>(
+        &self,
+        active: &Active,
+        request: &Request<'_>,
+        domain: &'s Domain,
+        resolved: &[resolve::Resolved<'s>],
+        hits: &[Hit<'_>],
+        outcomes: &[Outcome],
+    ) -> Decision<'s> {
+        let decision = combine::combine(domain, resolved, hits, outcomes, &self.options);
+        self.account(active, request, &decision);
+        decision
     }
 }

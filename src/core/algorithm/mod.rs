@@ -11,15 +11,34 @@
 //! - A refund is always allowed, and gives back at most what is consumed (in the present window, where there are
 //!   windows).
 //! - Levels saturate at [`MAX_HITS`]. Time never runs backwards for a counter: a reading earlier than the last one
-//!   counts as the last one.
+//!   counts as the last one. Of the wall clock only the window is remembered, so that a reading earlier than the
+//!   window counts as its start, while a step back inside the window is taken as it is.
+//! - All arithmetic is in whole numbers and exact; a level that is no whole number reads rounded up, and a wait is
+//!   the first microsecond at which the hits fit.
+//! - An amount of 0 admits nothing. A bucket that drains at the rate 0 would never empty: it keeps what it holds, but
+//!   records nothing more and reads as empty until the amount is back.
+//!
+//! What becomes of a counter whose limit changes is said at each algorithm.
 //!
 //! [`Over::Record`]: super::limit::Over::Record
 //! [`Over::Drop`]: super::limit::Over::Drop
 //! [`MAX_HITS`]: super::limit::MAX_HITS
 
+mod fixed_window;
+mod leaky_bucket;
+mod sliding_window_counter;
+mod sliding_window_log;
+mod token_bucket;
+
 use super::clock::{Micros, Now};
 use super::descriptor::Operation;
-use super::limit::Limit;
+use super::limit::{Algorithm, Limit, MAX_HITS, Over};
+
+pub use fixed_window::FixedWindow;
+pub use leaky_bucket::LeakyBucket;
+pub use sliding_window_counter::SlidingWindowCounter;
+pub use sliding_window_log::SlidingWindowLog;
+pub use token_bucket::TokenBucket;
 
 /// Whether an operation may pass, and if not, when.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,26 +84,185 @@ impl Outcome {
 
 /// The state of one counter.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum State {}
+pub enum State {
+    /// Of a `fixed_window`.
+    FixedWindow(FixedWindow),
+    /// Of a `sliding_window_log`; boxed, because it is large and rare.
+    SlidingWindowLog(Box<SlidingWindowLog>),
+    /// Of a `sliding_window_counter`.
+    SlidingWindowCounter(SlidingWindowCounter),
+    /// Of a `token_bucket`.
+    TokenBucket(TokenBucket),
+    /// Of a `leaky_bucket`.
+    LeakyBucket(LeakyBucket),
+}
 
 impl State {
     /// The state of a counter that nothing has been charged to.
     #[must_use]
     pub fn fresh(limit: &Limit) -> Self {
-        todo!("{limit:?}")
+        match limit.algorithm() {
+            Algorithm::FixedWindow => Self::FixedWindow(FixedWindow::default()),
+            Algorithm::SlidingWindowLog => Self::SlidingWindowLog(Box::default()),
+            Algorithm::SlidingWindowCounter => Self::SlidingWindowCounter(SlidingWindowCounter::default()),
+            Algorithm::TokenBucket => Self::TokenBucket(TokenBucket::default()),
+            Algorithm::LeakyBucket => Self::LeakyBucket(LeakyBucket::default()),
+        }
+    }
+
+    /// The algorithm it belongs to.
+    #[must_use]
+    pub const fn algorithm(&self) -> Algorithm {
+        match self {
+            Self::FixedWindow(_) => Algorithm::FixedWindow,
+            Self::SlidingWindowLog(_) => Algorithm::SlidingWindowLog,
+            Self::SlidingWindowCounter(_) => Algorithm::SlidingWindowCounter,
+            Self::TokenBucket(_) => Algorithm::TokenBucket,
+            Self::LeakyBucket(_) => Algorithm::LeakyBucket,
+        }
     }
 
     /// Performs `operation` under `limit` at `now`.
     ///
-    /// The state must have been made for a limit with the same algorithm and window; the amount may differ.
+    /// The state must have been made for a limit with the same algorithm and window; the amount may differ. The state
+    /// of another algorithm starts afresh.
     pub fn apply(&mut self, limit: &Limit, now: Now, operation: Operation) -> Outcome {
-        todo!("{limit:?} {now:?} {operation:?}")
+        if self.algorithm() != limit.algorithm() {
+            *self = Self::fresh(limit);
+        }
+        match self {
+            Self::FixedWindow(meter) => perform(meter, limit, now, operation),
+            Self::SlidingWindowLog(meter) => perform(&mut **meter, limit, now, operation),
+            Self::SlidingWindowCounter(meter) => perform(meter, limit, now, operation),
+            Self::TokenBucket(meter) => perform(meter, limit, now, operation),
+            Self::LeakyBucket(meter) => perform(meter, limit, now, operation),
+        }
     }
 
     /// What [`State::apply`] would answer, as far as the verdict goes, while nothing is charged, not even what
     /// `Over::Record` would record: level, remaining and reset are those of the untouched counter.
     #[must_use]
     pub fn evaluate(&self, limit: &Limit, now: Now, operation: Operation) -> Outcome {
-        todo!("{limit:?} {now:?} {operation:?}")
+        if self.algorithm() != limit.algorithm() {
+            return Self::fresh(limit).evaluate(limit, now, operation);
+        }
+        match self {
+            Self::FixedWindow(meter) => consider(*meter, limit, now, operation),
+            // Does without a copy: its answers need no settling.
+            Self::SlidingWindowLog(meter) => {
+                let now = meter.present(now);
+                answer(&**meter, limit, now, judge(&**meter, limit, now, operation))
+            }
+            Self::SlidingWindowCounter(meter) => consider(*meter, limit, now, operation),
+            Self::TokenBucket(meter) => consider(*meter, limit, now, operation),
+            Self::LeakyBucket(meter) => consider(*meter, limit, now, operation),
+        }
+    }
+
+    /// Whether its aligned window has not begun yet by the wall clock, because that clock has been set back.
+    #[must_use]
+    pub fn is_ahead_of(&self, wall: Micros) -> bool {
+        match self {
+            Self::FixedWindow(meter) => meter.start() > wall,
+            Self::SlidingWindowCounter(meter) => meter.start() > wall,
+            Self::SlidingWindowLog(_) | Self::TokenBucket(_) | Self::LeakyBucket(_) => false,
+        }
+    }
+
+    /// Whether it counts a fixed window that is still running by the wall clock.
+    #[must_use]
+    pub fn is_running_at(&self, wall: Micros) -> bool {
+        matches!(self, Self::FixedWindow(meter) if meter.contains(wall))
+    }
+
+    /// Bytes it holds beside its own size.
+    #[must_use]
+    pub fn heap_bytes(&self) -> usize {
+        match self {
+            Self::SlidingWindowLog(meter) => meter.heap_bytes(),
+            _ => 0,
+        }
     }
 }
+
+/// What the algorithms have in common: something that is filled by charges and empties with time. `settle` comes
+/// first and says what time it is for this counter; everything else is asked at that time.
+trait Meter {
+    /// Brings the state to `now`: windows end, buckets drain. Returns the present on the clock this algorithm goes by.
+    fn settle(&mut self, limit: &Limit, now: Now) -> Micros;
+
+    /// Hits consumed, rounded up, at most `MAX_HITS`.
+    fn level(&self, limit: &Limit, now: Micros) -> u64;
+
+    /// How long until `hits` more fit: zero when they do now, `None` when they never will.
+    fn wait(&self, limit: &Limit, now: Micros, hits: u64) -> Option<Micros>;
+
+    /// Consumes `hits`, whether they fit or not.
+    fn charge(&mut self, limit: &Limit, now: Micros, hits: u64);
+
+    /// Gives back at most `hits`.
+    fn refund(&mut self, limit: &Limit, now: Micros, hits: u64);
+
+    /// How long until it is as new.
+    fn reset_after(&self, limit: &Limit, now: Micros) -> Micros;
+}
+
+/// [`State::apply`] for one algorithm.
+fn perform<M: Meter>(meter: &mut M, limit: &Limit, now: Now, operation: Operation) -> Outcome {
+    let now = meter.settle(limit, now);
+    let verdict = judge(meter, limit, now, operation);
+    match operation {
+        Operation::Charge(0) => {}
+        Operation::Charge(hits) => {
+            if verdict == Verdict::Allowed || limit.over() == Over::Record {
+                meter.charge(limit, now, hits.min(MAX_HITS));
+            }
+        }
+        Operation::Refund(hits) => meter.refund(limit, now, hits.min(MAX_HITS)),
+    }
+    answer(meter, limit, now, verdict)
+}
+
+/// [`State::evaluate`] for one algorithm, on a copy of the state.
+fn consider<M: Meter>(mut meter: M, limit: &Limit, now: Now, operation: Operation) -> Outcome {
+    let now = meter.settle(limit, now);
+    let verdict = judge(&meter, limit, now, operation);
+    answer(&meter, limit, now, verdict)
+}
+
+fn judge<M: Meter>(meter: &M, limit: &Limit, now: Micros, operation: Operation) -> Verdict {
+    let hits = match operation {
+        Operation::Refund(_) => return Verdict::Allowed,
+        Operation::Charge(0) if limit.post_paid() => 1,
+        Operation::Charge(_) if limit.post_paid() => return Verdict::Allowed,
+        Operation::Charge(hits) => hits,
+    };
+    match meter.wait(limit, now, hits) {
+        Some(Micros::ZERO) => Verdict::Allowed,
+        Some(wait) => Verdict::NotUntil(wait),
+        None => Verdict::InsufficientCapacity,
+    }
+}
+
+fn answer<M: Meter>(meter: &M, limit: &Limit, now: Micros, verdict: Verdict) -> Outcome {
+    let level = meter.level(limit, now);
+    Outcome {
+        verdict,
+        level,
+        remaining: limit.capacity().saturating_sub(level),
+        reset_after: meter.reset_after(limit, now),
+    }
+}
+
+/// The length of a limit's window in microseconds, never zero.
+fn window_length(limit: &Limit) -> u64 {
+    limit.window().nominal_length().0.max(1)
+}
+
+/// `value` as microseconds, saturating.
+fn saturating_micros(value: u128) -> Micros {
+    Micros(u64::try_from(value).unwrap_or(u64::MAX))
+}
+
+#[cfg(test)]
+mod tests;

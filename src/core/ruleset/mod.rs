@@ -1,52 +1,42 @@
 //! Every rule in force, compiled for lookup and immutable.
+//!
+//! A descriptor is looked up entry by entry from its domain's top level. Of the branches of a level, one is taken and
+//! never reconsidered:
+//!
+//! 1. the branch with exactly this key and value,
+//! 2. else the first branch, in the order of writing, whose pattern (a `*` in key or value) matches,
+//! 3. else the branch with this key and no value,
+//! 4. else none: the descriptor has no rule.
+//!
+//! The rule of the branch that the *last* entry takes applies. A descriptor that is longer or shorter than the path
+//! to a rule does not match it. The cost of a lookup does not depend on the number of rules.
+
+mod compile;
+mod explain;
+mod level;
+#[cfg(test)]
+mod tests;
+mod wildcard;
+
+use std::collections::HashMap;
+
+use foldhash::fast::RandomState;
 
 use super::descriptor::Entry;
-use super::rule::Rule;
-use super::spec::{Charge, DomainSpec, HeaderFamilies, Origin};
+use super::rule::{Rule, RuleId};
+use super::spec::{Charge, DomainSpec, HeaderFamilies};
+use level::Level;
 
-/// Why a rule set does not compile: one mistake, and where it was written.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{kind}")]
-pub struct CompileError {
-    /// Where.
-    pub origin: Origin,
-    /// What.
-    pub kind: CompileErrorKind,
-}
-
-/// The mistakes that only the whole can show.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum CompileErrorKind {
-    /// The same domain twice, without merging.
-    #[error("duplicate domain '{domain}'; write it once, or set MERGE_DOMAIN_CONFIG=true to merge its descriptors")]
-    DuplicateDomain {
-        /// The domain.
-        domain: String,
-        /// Where it was written first.
-        first: Origin,
-    },
-    /// The same key and value twice in one level.
-    #[error("duplicate descriptor composite key '{path}'; it may stand only once on its level")]
-    DuplicateDescriptor {
-        /// The descriptor, as `domain.key_value...`.
-        path: String,
-        /// Where it was written first.
-        first: Origin,
-    },
-    /// Too many levels.
-    #[error("descriptors are nested more than {MAX_DEPTH} levels deep")]
-    TooDeep,
-    /// More rules than a rule id can count.
-    #[error("more than {} rules", u32::MAX)]
-    TooManyRules,
-}
-
-/// The deepest nesting of descriptors.
-pub const MAX_DEPTH: usize = 64;
+pub use compile::{CompileError, CompileErrorKind, MAX_DEPTH};
+pub use explain::{Alternative, Explanation, Step};
 
 /// Every domain with its rules.
 #[derive(Debug, Default)]
-pub struct RuleSet {}
+pub struct RuleSet {
+    domains: Vec<Domain>,
+    by_name: HashMap<Box<[u8]>, usize, RandomState>,
+    rule_count: usize,
+}
 
 /// A domain's settings and rules.
 #[derive(Debug)]
@@ -61,38 +51,69 @@ pub struct Domain {
     pub accept_overrides: bool,
     /// Whether requests may give hits back.
     pub accept_refunds: bool,
+    top: Level,
+    rules: Box<[Rule]>,
+    first_id: u32,
 }
 
 impl RuleSet {
-    /// Compiles domains. With `merge_domains`, domains of one name are merged, in order.
+    /// Compiles domains. With `merge_domains`, domains of one name are merged, in order; the first one's settings
+    /// hold.
     ///
     /// # Errors
     /// Every mistake found, in the order of writing.
     pub fn compile(domains: Vec<DomainSpec>, merge_domains: bool) -> Result<Self, Vec<CompileError>> {
-        todo!("{domains:?} {merge_domains}")
+        compile::compile(domains, merge_domains)
     }
 
     /// The domain of that name.
     #[must_use]
     pub fn domain(&self, name: &[u8]) -> Option<&Domain> {
-        todo!("{name:?}")
+        self.domains.get(*self.by_name.get(name)?)
     }
 
-    /// All domains, in file order.
-    pub fn domains(&self) -> impl Iterator<Item = &Domain> {
-        std::iter::empty()
+    /// All domains, in the order of writing.
+    pub fn domains(&self) -> impl ExactSizeIterator<Item = &Domain> {
+        self.domains.iter()
     }
 
-    /// All rules; a rule's position is its id.
-    pub fn rules(&self) -> impl ExactSizeIterator<Item = &Rule> {
-        std::iter::empty()
+    /// How many rules there are.
+    #[must_use]
+    pub const fn rule_count(&self) -> usize {
+        self.rule_count
+    }
+
+    /// All rules, domain by domain; a rule's position is its id.
+    pub fn rules(&self) -> impl Iterator<Item = &Rule> {
+        self.domains.iter().flat_map(|domain| &domain.rules)
     }
 }
 
 impl Domain {
-    /// The rule that applies to a descriptor, if any. See the module's documentation for the order of preference.
+    /// The rule that applies to a descriptor, if any.
     #[must_use]
     pub fn find(&self, entries: &[Entry<'_>]) -> Option<&Rule> {
-        todo!("{entries:?}")
+        let (last, path) = entries.split_last()?;
+        let mut level = &self.top;
+        for entry in path {
+            level = level.branch(entry)?.children.as_deref()?;
+        }
+        level.branch(last)?.rule.map(|id| self.rule(id))
+    }
+
+    /// How [`Domain::find`] comes to its answer, for a person.
+    #[must_use]
+    pub fn explain(&self, entries: &[Entry<'_>]) -> Explanation<'_> {
+        explain::explain(self, entries)
+    }
+
+    /// The domain's rules, in the order of writing.
+    #[must_use]
+    pub fn rules(&self) -> &[Rule] {
+        &self.rules
+    }
+
+    fn rule(&self, id: RuleId) -> &Rule {
+        &self.rules[(id.0 - self.first_id) as usize]
     }
 }

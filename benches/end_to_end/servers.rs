@@ -1,0 +1,109 @@
+//! The servers under load. Each runs in a process of its own: this program again, pinned to the first core.
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::SocketAddr;
+use std::process::{Child, Command, ExitCode, Stdio};
+
+use envoy_types::pb::envoy::service::ratelimit::v3::rate_limit_service_server::{
+    RateLimitService, RateLimitServiceServer,
+};
+use envoy_types::pb::envoy::service::ratelimit::v3::{RateLimitRequest, RateLimitResponse};
+use tidegate::config::Config;
+use tokio::net::TcpListener;
+use tokio::runtime::Builder;
+use tonic::transport::server::TcpIncoming;
+use tonic::{Request, Response, Status};
+
+pub const NAMES: [&str; 3] = ["tonic-default", "tonic-worker", "tidegate"];
+
+/// A running server; killed when dropped.
+pub struct Server {
+    pub port: u16,
+    child: Child,
+}
+
+impl Server {
+    pub fn start(name: &str) -> Self {
+        let program = std::env::current_exe().unwrap();
+        let mut child = Command::new("taskset")
+            .args(["-c", "0"])
+            .arg(program)
+            .args(["--serve", name])
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("taskset (util-linux) must be installed");
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let port = line.trim().parse().expect("the server's port");
+        Self { port, child }
+    }
+
+    /// User and system time so far, in microseconds.
+    pub fn cpu_us(&self) -> u64 {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
+        let fields: Vec<&str> = stat.rsplit_once(") ").unwrap().1.split(' ').collect();
+        let ticks = |at: usize| fields[at].parse::<u64>().unwrap();
+        // Fields 14 and 15 of proc(5), in ticks of 10 ms.
+        (ticks(11) + ticks(12)) * 10_000
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+pub fn serve(name: &str) -> ExitCode {
+    match name {
+        "tonic-default" => Builder::new_multi_thread().enable_all().build().unwrap().block_on(answer_ok()),
+        "tonic-worker" => Builder::new_current_thread().enable_all().build().unwrap().block_on(answer_ok()),
+        "tidegate" => tidegate(),
+        other => panic!("no server {other}"),
+    }
+    ExitCode::SUCCESS
+}
+
+fn ready(port: u16) {
+    println!("{port}");
+    std::io::stdout().flush().unwrap();
+}
+
+struct AlwaysOk;
+
+#[tonic::async_trait]
+impl RateLimitService for AlwaysOk {
+    async fn should_rate_limit(&self, _: Request<RateLimitRequest>) -> Result<Response<RateLimitResponse>, Status> {
+        Ok(Response::new(RateLimitResponse { overall_code: 1, ..RateLimitResponse::default() }))
+    }
+}
+
+async fn answer_ok() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    ready(listener.local_addr().unwrap().port());
+    tonic::transport::Server::builder()
+        .add_service(RateLimitServiceServer::new(AlwaysOk))
+        .serve_with_incoming(TcpIncoming::from(listener).with_nodelay(Some(true)))
+        .await
+        .unwrap();
+}
+
+/// The real server, with one worker.
+fn tidegate() {
+    let directory = tempfile::tempdir().unwrap();
+    for number in 0..5 {
+        let name = format!("domain-{number}");
+        std::fs::write(directory.path().join(format!("{name}.yaml")), crate::support::yaml(&name, 2_000)).unwrap();
+    }
+    let any = SocketAddr::from(([127, 0, 0, 1], 0));
+    let mut config = Config::default();
+    config.grpc.address = any;
+    config.grpc.workers = 1;
+    config.http.address = any;
+    config.admin.address = any;
+    config.rules.paths = vec![directory.path().to_owned()];
+    let running = tidegate::server::start(config).unwrap();
+    ready(running.grpc_address.unwrap().port());
+    Builder::new_current_thread().build().unwrap().block_on(running.wait());
+}

@@ -1,0 +1,106 @@
+//! How many instructions do a match and a memory check take? Counted under callgrind, so the figures repeat on the
+//! noisiest machine; the bounds stand here, and exceeding one fails the run.
+//!
+//! `cargo bench --bench instructions` needs valgrind and `gungraun-runner` of the same version as the library.
+#![allow(missing_docs, clippy::unwrap_used)]
+
+mod support;
+
+use std::hint::black_box;
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
+
+use gungraun::prelude::*;
+use gungraun::{Callgrind, EventKind, LibraryBenchmarkConfig};
+use smallvec::smallvec;
+use tidegate::core::clock::{ManualClock, Micros};
+use tidegate::core::descriptor::{Entry, Operation};
+use tidegate::core::limit::{Algorithm, Limit};
+use tidegate::core::ruleset::RuleSet;
+use tidegate::core::spec::Charge;
+use tidegate::counters::memory::{MemoryOptions, MemoryStore};
+use tidegate::counters::{CounterKey, CounterStore as _, Hit};
+
+/// A function's cost is counted from its first call; 100 of them dwarf what surrounds them.
+const CALLS: u64 = 100;
+
+fn bound(instructions_per_call: u64) -> LibraryBenchmarkConfig {
+    let mut callgrind = Callgrind::default();
+    callgrind.hard_limits([(EventKind::Ir, instructions_per_call * CALLS)]);
+    let mut config = LibraryBenchmarkConfig::default();
+    config.tool(callgrind);
+    config
+}
+
+fn rules() -> RuleSet {
+    support::rule_set(100_000)
+}
+
+#[library_benchmark(config = bound(400))]
+#[bench::of_100_000_rules(rules())]
+fn match_exact_value(set: RuleSet) -> RuleSet {
+    let domain = set.domain(b"bench").unwrap();
+    for _ in 0..CALLS {
+        black_box(domain.find(black_box(&[Entry::new("user_id", "customer-31415")])));
+    }
+    set
+}
+
+#[library_benchmark(config = bound(800))]
+#[bench::of_100_000_rules(rules())]
+fn match_second_level(set: RuleSet) -> RuleSet {
+    let domain = set.domain(b"bench").unwrap();
+    for _ in 0..CALLS {
+        let entries = [Entry::new("path", "/api/v1"), Entry::new("user_id", "customer-31415")];
+        black_box(domain.find(black_box(&entries)));
+    }
+    set
+}
+
+#[library_benchmark(config = bound(1_500))]
+#[bench::of_100_000_wildcards(support::wildcard_set(100_000))]
+fn match_wildcard(set: RuleSet) -> RuleSet {
+    let domain = set.domain(b"bench").unwrap();
+    for _ in 0..CALLS {
+        black_box(domain.find(black_box(&[Entry::new("path", "/api/31415/x/items")])));
+    }
+    set
+}
+
+type Store = (MemoryStore<ManualClock>, Limit);
+
+fn store(algorithm: Algorithm) -> Store {
+    let store =
+        MemoryStore::new(ManualClock::at(Micros::from_secs(1_700_000_000)), MemoryOptions { max_counters: 1_000_000 });
+    let limit = support::ample(algorithm);
+    for n in 0..10_000 {
+        check(&store, &limit, &format!("user-{n}"));
+    }
+    (store, limit)
+}
+
+fn check(store: &MemoryStore<ManualClock>, limit: &Limit, user: &str) {
+    let key = CounterKey { space: 7, values: smallvec![user.as_bytes()] };
+    let hits = [Hit { key, limit, operation: Operation::Charge(1), enforced: true }];
+    let answer = pin!(store.perform(&hits, Charge::Independent));
+    // The memory store answers at once.
+    let Poll::Ready(answer) = answer.poll(&mut Context::from_waker(Waker::noop())) else { unreachable!() };
+    black_box(answer).unwrap();
+}
+
+#[library_benchmark(config = bound(1_200))]
+#[bench::fixed_window(store(Algorithm::FixedWindow))]
+#[bench::sliding_window_log(store(Algorithm::SlidingWindowLog))]
+#[bench::sliding_window_counter(store(Algorithm::SlidingWindowCounter))]
+#[bench::token_bucket(store(Algorithm::TokenBucket))]
+#[bench::leaky_bucket(store(Algorithm::LeakyBucket))]
+fn check_in_memory((store, limit): Store) -> Store {
+    for _ in 0..CALLS {
+        check(&store, &limit, "user-31");
+    }
+    (store, limit)
+}
+
+library_benchmark_group!(name = matching, benchmarks = [match_exact_value, match_second_level, match_wildcard]);
+library_benchmark_group!(name = checking, benchmarks = [check_in_memory]);
+main!(library_benchmark_groups = [matching, checking]);

@@ -1,0 +1,323 @@
+//! From specs to the lookup structure, with every mistake that only the whole can show.
+
+use std::collections::HashMap;
+
+use foldhash::fast::RandomState;
+use siphasher::sip128::{Hasher128, SipHasher13};
+use std::hash::Hasher as _;
+
+use super::level::{Level, Node, SameKey};
+use super::wildcard::{Pattern, PatternSet};
+use super::{Domain, RuleSet};
+use crate::core::limit::Limit;
+use crate::core::rule::{
+    Effect, MetricName, MetricPart, MetricValue, Rule, RuleExtras, RuleId, RuleLimit, canonical_path,
+};
+use crate::core::spec::{DescriptorSpec, DomainSpec, EffectSpec, LimitSpec, Origin};
+
+/// The deepest nesting of descriptors.
+pub const MAX_DEPTH: usize = 64;
+
+/// Why a rule set does not compile: one mistake, and where it was written.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{kind}")]
+pub struct CompileError {
+    /// Where.
+    pub origin: Origin,
+    /// What.
+    pub kind: CompileErrorKind,
+}
+
+/// The mistakes that only the whole can show.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CompileErrorKind {
+    /// The same domain twice, without merging.
+    #[error("duplicate domain '{domain}' in config file")]
+    DuplicateDomain {
+        /// The domain.
+        domain: String,
+        /// Where it was written first.
+        first: Origin,
+    },
+    /// The same key and value twice in one level.
+    #[error("duplicate descriptor composite key '{path}'")]
+    DuplicateDescriptor {
+        /// The descriptor, as `domain.key_value...`.
+        path: String,
+        /// Where it was written first.
+        first: Origin,
+    },
+    /// Too many levels.
+    #[error("descriptors are nested more than {MAX_DEPTH} levels deep")]
+    TooDeep,
+    /// More rules than a rule id can count.
+    #[error("more than {} rules", u32::MAX)]
+    TooManyRules,
+}
+
+pub(super) fn compile(domains: Vec<DomainSpec>, merge_domains: bool) -> Result<RuleSet, Vec<CompileError>> {
+    let mut errors = Vec::new();
+    let domains = merge(domains, merge_domains, &mut errors);
+    let mut set = RuleSet::default();
+    for spec in domains {
+        let Ok(first_id) = u32::try_from(set.rule_count) else {
+            errors.push(CompileError { origin: spec.origin, kind: CompileErrorKind::TooManyRules });
+            break;
+        };
+        let mut compiler =
+            Compiler { domain: &spec.name, first_id, rules: Vec::new(), path: Vec::new(), errors: &mut errors };
+        let top = compiler.level(spec.descriptors);
+        let rules = compiler.rules.into_boxed_slice();
+        set.rule_count += rules.len();
+        set.by_name.insert(spec.name.as_bytes().into(), set.domains.len());
+        set.domains.push(Domain {
+            name: spec.name.into(),
+            charge: spec.charge,
+            response_headers: spec.response_headers,
+            accept_overrides: spec.accept_overrides,
+            accept_refunds: spec.accept_refunds,
+            top,
+            rules,
+            first_id,
+        });
+    }
+    errors.sort_by_key(|error| error.origin);
+    if errors.is_empty() { Ok(set) } else { Err(errors) }
+}
+
+/// One spec per domain name.
+fn merge(domains: Vec<DomainSpec>, merge_domains: bool, errors: &mut Vec<CompileError>) -> Vec<DomainSpec> {
+    let mut merged: Vec<DomainSpec> = Vec::with_capacity(domains.len());
+    let mut positions: HashMap<String, usize, RandomState> = HashMap::default();
+    for spec in domains {
+        match positions.get(&spec.name) {
+            Some(position) if merge_domains => merged[*position].descriptors.extend(spec.descriptors),
+            Some(position) => errors.push(CompileError {
+                origin: spec.origin,
+                kind: CompileErrorKind::DuplicateDomain { domain: spec.name, first: merged[*position].origin },
+            }),
+            None => {
+                positions.insert(spec.name.clone(), merged.len());
+                merged.push(spec);
+            }
+        }
+    }
+    merged
+}
+
+/// One step of the path from the domain's top to the node at hand.
+struct PathStep {
+    key: String,
+    /// Empty for none.
+    value: String,
+    share_threshold: bool,
+    value_to_metric: bool,
+}
+
+impl PathStep {
+    fn has_wildcard(&self) -> bool {
+        self.key.contains('*') || self.value.contains('*')
+    }
+
+    /// The name that envoyproxy/ratelimit gives a node.
+    fn composite(&self) -> String {
+        if self.value.is_empty() { self.key.clone() } else { format!("{}_{}", self.key, self.value) }
+    }
+}
+
+struct Compiler<'a> {
+    domain: &'a str,
+    first_id: u32,
+    rules: Vec<Rule>,
+    path: Vec<PathStep>,
+    errors: &'a mut Vec<CompileError>,
+}
+
+/// A level while it is being filled: patterns are collected before they are indexed.
+#[derive(Default)]
+struct OpenKey {
+    exact: HashMap<Box<[u8]>, Node, RandomState>,
+    patterns: Vec<(Pattern, (Box<str>, Node))>,
+    any: Option<Node>,
+}
+
+impl OpenKey {
+    fn close(self) -> SameKey {
+        let Self { mut exact, patterns, any } = self;
+        exact.shrink_to_fit();
+        SameKey { exact, patterns: PatternSet::new(patterns), any }
+    }
+}
+
+impl Compiler<'_> {
+    fn level(&mut self, specs: Vec<DescriptorSpec>) -> Level {
+        let mut seen: HashMap<(String, String), Origin, RandomState> = HashMap::default();
+        let mut open: HashMap<String, OpenKey, RandomState> = HashMap::default();
+        for (order, mut spec) in (0u32..).zip(specs) {
+            let step = PathStep {
+                key: std::mem::take(&mut spec.key),
+                value: spec.value.take().unwrap_or_default(),
+                share_threshold: spec.share_threshold,
+                value_to_metric: spec.value_to_metric,
+            };
+            let origin = spec.origin;
+            let named = (step.key.clone(), step.value.clone());
+            self.path.push(step);
+            // A disabled node still may not be written twice, or enabling it would break the set.
+            if let Some(first) = seen.get(&named) {
+                let path = self.metric_key();
+                self.error(
+                    origin,
+                    CompileErrorKind::DuplicateDescriptor { path: format!("{}.{path}", self.domain), first: *first },
+                );
+            } else if self.path.len() > MAX_DEPTH {
+                self.error(origin, CompileErrorKind::TooDeep);
+            } else {
+                let disabled = spec.disabled;
+                // Compiled even when disabled, for its mistakes.
+                let rules = self.rules.len();
+                let node = self.node(spec, order);
+                if disabled {
+                    self.rules.truncate(rules);
+                } else {
+                    let same_key = open.entry(named.0.clone()).or_default();
+                    match Pattern::parse(&named.1) {
+                        Some(pattern) => same_key.patterns.push((pattern, (named.1.as_str().into(), node))),
+                        None if named.1.is_empty() => same_key.any = Some(node),
+                        None => {
+                            same_key.exact.insert(named.1.as_bytes().into(), node);
+                        }
+                    }
+                }
+                seen.insert(named, origin);
+            }
+            self.path.pop();
+        }
+        let mut level = Level::default();
+        for (key, same_key) in open {
+            let same_key = same_key.close();
+            match Pattern::parse(&key) {
+                Some(pattern) => level.key_patterns.push((key.into(), pattern, same_key)),
+                None => {
+                    level.keys.insert(key.as_bytes().into(), same_key);
+                }
+            }
+        }
+        level
+    }
+
+    /// The node of `spec`, whose step is the last of the path.
+    fn node(&mut self, mut spec: DescriptorSpec, order: u32) -> Node {
+        let children = std::mem::take(&mut spec.descriptors);
+        let rule = spec.effect.take().map(|effect| self.rule(spec, effect));
+        let children = (!children.is_empty()).then(|| Box::new(self.level(children)));
+        Node { rule, order, children }
+    }
+
+    fn rule(&mut self, spec: DescriptorSpec, effect: EffectSpec) -> RuleId {
+        let Some(id) = u32::try_from(self.rules.len()).ok().and_then(|count| self.first_id.checked_add(count)) else {
+            self.error(spec.origin, CompileErrorKind::TooManyRules);
+            return RuleId(u32::MAX);
+        };
+        let path = canonical_path(
+            self.path
+                .iter()
+                .map(|step| (step.key.as_str(), Some(step.value.as_str()).filter(|value| !value.is_empty()))),
+        );
+        let mut replaces = Vec::new();
+        let effect = match effect {
+            EffectSpec::Unlimited { name, replaces: names } => {
+                replaces.extend(names);
+                Effect::Unlimited { name: name.map(Into::into) }
+            }
+            EffectSpec::Limits(limits) => {
+                let several = limits.len() > 1;
+                let limits = limits.into_iter().enumerate().map(|(position, spec)| {
+                    let LimitSpec { limit, name, replaces: names } = spec;
+                    replaces.extend(names);
+                    let place = several.then(|| name.clone().unwrap_or_else(|| position.to_string()));
+                    let counter_space = counter_space(self.domain, &path, &limit, place.as_deref());
+                    RuleLimit { limit, name: name.map(Into::into), counter_space }
+                });
+                Effect::Limits(limits.collect())
+            }
+        };
+        let extras = RuleExtras {
+            replaces: replaces.into_iter().map(Into::into).collect(),
+            metadata: spec.metadata,
+            tags: spec.tags.into_iter().map(Into::into).collect(),
+            failure_mode: spec.failure_mode,
+            protect: spec.protect,
+        };
+        let bits = |varies: fn(&PathStep) -> bool| {
+            self.path.iter().enumerate().filter(|(_, step)| varies(step)).fold(0u64, |bits, (at, _)| bits | 1 << at)
+        };
+        self.rules.push(Rule {
+            id: RuleId(id),
+            path: path.into(),
+            effect,
+            shadow_mode: spec.shadow_mode,
+            quota_mode: spec.quota_mode,
+            varying: bits(|step| {
+                let fixed = !step.value.is_empty() && !step.value.contains('*');
+                !fixed && !(step.share_threshold && step.has_wildcard())
+            }),
+            varying_keys: bits(|step| step.key.contains('*') && !step.share_threshold),
+            metric_key: self.metric_key().into(),
+            metric: self.metric_name(spec.detailed_metric),
+            extras: (!extras.is_empty()).then(|| Box::new(extras)),
+            origin: spec.origin,
+        });
+        RuleId(id)
+    }
+
+    fn metric_key(&self) -> String {
+        self.path.iter().map(PathStep::composite).collect::<Vec<_>>().join(".")
+    }
+
+    /// `detailed_metric` shows every value, `value_to_metric` those of its own steps; where a threshold is shared,
+    /// the pattern stands for the value in both.
+    fn metric_name(&self, detailed: bool) -> MetricName {
+        if !detailed && !self.path.iter().any(|step| step.value_to_metric) {
+            return MetricName::Static;
+        }
+        let part = |step: &PathStep| {
+            let shared = step.share_threshold && step.has_wildcard();
+            let open = step.value.is_empty() || step.has_wildcard();
+            let (text, value) = match (detailed, shared) {
+                (_, true) => (step.composite(), MetricValue::Absent),
+                (true, false) => (step.key.clone(), MetricValue::Always),
+                (false, false) if open && step.value_to_metric => (step.key.clone(), MetricValue::IfPresent),
+                (false, false) => (step.composite(), MetricValue::Absent),
+            };
+            MetricPart { text: text.into(), value }
+        };
+        MetricName::Dynamic(self.path.iter().map(part).collect())
+    }
+
+    fn error(&mut self, origin: Origin, kind: CompileErrorKind) {
+        self.errors.push(CompileError { origin, kind });
+    }
+}
+
+impl RuleExtras {
+    fn is_empty(&self) -> bool {
+        self.replaces.is_empty()
+            && self.metadata.is_none()
+            && self.tags.is_empty()
+            && self.failure_mode.is_none()
+            && !self.protect
+    }
+}
+
+/// A hash of what makes a limit's counters its own. The key is fixed: replicas and restarts agree, and only those
+/// who write rules choose what goes in.
+fn counter_space(domain: &str, path: &str, limit: &Limit, place: Option<&str>) -> u128 {
+    let mut hasher = SipHasher13::new();
+    let window = limit.window().to_string();
+    for part in [domain, path, limit.algorithm().name(), &window, place.unwrap_or("")] {
+        hasher.write_u64(part.len() as u64);
+        hasher.write(part.as_bytes());
+    }
+    hasher.finish128().as_u128()
+}

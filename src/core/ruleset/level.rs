@@ -1,0 +1,89 @@
+//! One level of a domain's descriptor tree.
+
+use std::collections::HashMap;
+
+use foldhash::fast::RandomState;
+
+use super::wildcard::{Pattern, PatternSet};
+use crate::core::descriptor::Entry;
+use crate::core::rule::RuleId;
+
+/// A branch of a level.
+#[derive(Debug)]
+pub(super) struct Node {
+    /// The rule that applies when a descriptor ends here.
+    pub(super) rule: Option<RuleId>,
+    /// The branch's place in its level, in the order of writing.
+    pub(super) order: u32,
+    /// The next level.
+    pub(super) children: Option<Box<Level>>,
+}
+
+/// The branches of one node, or of a domain's top.
+#[derive(Debug, Default)]
+pub(super) struct Level {
+    /// Branches by their literal key.
+    pub(super) keys: HashMap<Box<[u8]>, SameKey, RandomState>,
+    /// Branches with a `*` in their key, by key.
+    pub(super) key_patterns: Vec<(Box<str>, Pattern, SameKey)>,
+}
+
+/// The branches of one key.
+#[derive(Debug, Default)]
+pub(super) struct SameKey {
+    /// With a literal value.
+    pub(super) exact: HashMap<Box<[u8]>, Node, RandomState>,
+    /// With a `*` in the value; the text is the value as written.
+    pub(super) patterns: PatternSet<(Box<str>, Node)>,
+    /// Without a value.
+    pub(super) any: Option<Node>,
+}
+
+/// Which kind of branch was taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Taken<'l> {
+    /// Key and value as written.
+    Exact,
+    /// The first pattern that matches; key and value as written.
+    Pattern { key: Option<&'l str>, value: Option<&'l str> },
+    /// The key, whatever the value.
+    AnyValue,
+}
+
+impl Level {
+    /// The branch that an entry takes.
+    pub(super) fn branch(&self, entry: &Entry<'_>) -> Option<&Node> {
+        self.branch_and_kind(entry).map(|(node, _)| node)
+    }
+
+    /// The branch that an entry takes, and why.
+    pub(super) fn branch_and_kind(&self, entry: &Entry<'_>) -> Option<(&Node, Taken<'_>)> {
+        let same_key = self.keys.get(entry.key);
+        if let Some(node) = same_key.and_then(|same_key| same_key.exact.get(entry.value)) {
+            return Some((node, Taken::Exact));
+        }
+        let by_value = same_key.and_then(|same_key| same_key.patterns.first_match(entry.value));
+        let by_value = by_value.map(|(text, node)| (node, Taken::Pattern { key: None, value: Some(text) }));
+        let by_key = if self.key_patterns.is_empty() { None } else { self.first_key_pattern(entry) };
+        let by_pattern = match (by_value, by_key) {
+            (Some(one), Some(other)) => Some(if one.0.order < other.0.order { one } else { other }),
+            (one, other) => one.or(other),
+        };
+        by_pattern.or_else(|| same_key?.any.as_ref().map(|node| (node, Taken::AnyValue)))
+    }
+
+    /// The first branch whose key pattern matches and whose value, if it has one, does too.
+    fn first_key_pattern(&self, entry: &Entry<'_>) -> Option<(&Node, Taken<'_>)> {
+        let matching = self.key_patterns.iter().filter(|(_, pattern, _)| pattern.matches(entry.key));
+        let nodes = matching.flat_map(|(key, _, same_key)| {
+            let taken = |value| Taken::Pattern { key: Some(key), value };
+            let exact = same_key.exact.get_key_value(entry.value);
+            let exact = exact.map(|(value, node)| (node, taken(std::str::from_utf8(value).ok())));
+            let pattern = same_key.patterns.first_match(entry.value);
+            let pattern = pattern.map(|(value, node)| (node, taken(Some(value))));
+            let any = same_key.any.as_ref().map(|node| (node, taken(None)));
+            [exact, pattern, any].into_iter().flatten()
+        });
+        nodes.min_by_key(|(node, _)| node.order)
+    }
+}

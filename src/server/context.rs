@@ -1,0 +1,31 @@
+//! What every request handler shares.
+
+use std::sync::Arc;
+
+use super::health::Health;
+use crate::config::Config;
+use crate::core::clock::SystemClock;
+use crate::counters::memory::MemoryStore;
+use crate::rules::watch::Status;
+use crate::telemetry::metrics::Metrics;
+
+/// The counters.
+pub type Store = MemoryStore<SystemClock>;
+
+/// The limiter over them.
+pub type Limiter = crate::limiter::Limiter<Store>;
+
+/// One server's limiter and what stands around it.
+#[derive(Debug)]
+pub struct Context {
+    /// Decides.
+    pub limiter: Arc<Limiter>,
+    /// The settings.
+    pub config: Arc<Config>,
+    /// What is measured.
+    pub metrics: Arc<Metrics>,
+    /// Whether traffic is welcome.
+    pub health: Arc<Health>,
+    /// How loading rules goes.
+    pub reloads: Arc<Status>,
+}
