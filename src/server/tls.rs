@@ -1,5 +1,5 @@
 //! TLS of the gRPC port: rustls, at least TLS 1.2, ALPN `h2`; client certificates when a CA is configured, and certain
-//! names in them when names are. Files are looked at every few seconds, and a pair that does not load never replaces
+//! names in them when names are. Files are looked at every second, and a pair that does not load never replaces
 //! the one in force.
 
 use std::fmt;
@@ -23,7 +23,9 @@ use tokio_rustls::server::TlsStream;
 use crate::config;
 
 /// How often the files are looked at.
-const POLL: Duration = Duration::from_secs(2);
+const POLL: Duration = Duration::from_secs(1);
+/// Looks that may find a file missing, as it is being replaced, before that is told.
+const PATIENCE: u32 = 10;
 
 /// Why TLS cannot be served.
 #[derive(Debug, thiserror::Error)]
@@ -229,6 +231,8 @@ pub struct Reloader {
     acceptor: TlsAcceptor,
     /// What was loaded, or tried, last.
     seen: Files,
+    /// Looks in a row that found files missing.
+    unreadable: u32,
 }
 
 impl TlsAcceptor {
@@ -246,7 +250,7 @@ impl TlsAcceptor {
             failures: AtomicU64::new(0),
         };
         let acceptor = Self { inner: Arc::new(inner) };
-        Ok((acceptor.clone(), Reloader { acceptor, seen: files }))
+        Ok((acceptor.clone(), Reloader { acceptor, seen: files, unreadable: 0 }))
     }
 
     /// Shakes hands, with the certificate in force now.
@@ -265,7 +269,7 @@ impl TlsAcceptor {
 }
 
 impl Reloader {
-    /// Looks at the files every few seconds, for ever.
+    /// Looks at the files every second, for ever.
     pub async fn run(mut self) {
         loop {
             tokio::time::sleep(POLL).await;
@@ -283,8 +287,17 @@ impl Reloader {
     /// Puts changed files in force. Files that do not load are told once and tried again when they change.
     fn look(&mut self) {
         let inner = &self.acceptor.inner;
-        // A file that is missing for a moment is being replaced.
-        let Ok(files) = Files::read(&inner.settings) else { return };
+        let files = match Files::read(&inner.settings) {
+            Ok(files) => files,
+            Err(error) => {
+                self.unreadable += 1;
+                if self.unreadable == PATIENCE {
+                    tracing::warn!(%error, "TLS files have gone; what was loaded stays in force");
+                }
+                return;
+            }
+        };
+        self.unreadable = 0;
         if files == self.seen {
             return;
         }
