@@ -18,9 +18,10 @@ const LIVE: usize = 1_000_000;
 /// Shards are never filled quite evenly; so that a million fit, a few more may.
 const ROOM: MemoryOptions = MemoryOptions { max_counters: LIVE + LIVE / 4 };
 
-fn limit(algorithm: Algorithm, amount: u64) -> Limit {
+/// A limit that holds `capacity`. Buckets drain so slowly that their counters live as long as the others.
+fn limit(algorithm: Algorithm, capacity: u64) -> Limit {
     let window = Window::Length(Micros::from_secs(3_600));
-    let burst = algorithm.has_burst().then_some(amount);
+    let (amount, burst) = if algorithm.has_burst() { (10, Some(capacity)) } else { (capacity, None) };
     let parts = LimitParts { algorithm, burst, over: Over::Drop, ..LimitParts::fixed_window(amount, window) };
     Limit::new(parts).unwrap()
 }

@@ -266,5 +266,8 @@ fn first(holds: impl Fn(u64) -> bool) -> u64 {
 
 /// The greatest common divisor, by trying.
 fn divisor(a: u64, b: u64) -> u64 {
-    (1..=a.min(b).min(100_000)).rev().find(|candidate| a % candidate == 0 && b % candidate == 0).unwrap_or(1)
+    (1..=a.min(b).min(100_000))
+        .rev()
+        .find(|candidate| a.is_multiple_of(*candidate) && b.is_multiple_of(*candidate))
+        .unwrap_or(1)
 }
