@@ -1,5 +1,7 @@
 //! Settings: layers, sources, mistakes, printing, and the environment names of envoyproxy/ratelimit.
 
+#![allow(clippy::unwrap_used, clippy::panic)]
+
 use std::path::PathBuf;
 use std::time::Duration;
 

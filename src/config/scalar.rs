@@ -198,3 +198,45 @@ pub mod list {
 pub(super) fn serialize_f32<S: serde::Serializer>(value: &f32, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_f64(value.to_string().parse().unwrap_or(f64::from(*value)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lengths_of_time() {
+        for (text, millis) in [
+            ("10s", 10_000),
+            ("1m 30s", 90_000),
+            ("1m30s", 90_000),
+            ("250ms", 250),
+            ("1h0m0s", 3_600_000),
+            ("1.5h", 5_400_000),
+            (".5s", 500),
+            ("+1s", 1_000),
+            ("0", 0),
+            ("0s", 0),
+            ("1day", 86_400_000),
+        ] {
+            assert_eq!(parse_duration(text), Ok(Duration::from_millis(millis)), "{text}");
+        }
+        for text in ["", "10", "-1s", "s", "1.2.3s", "1x", "1e9999h", "99999999999999999999h", "1s2", "NaNs", "infs"] {
+            assert!(parse_duration(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn addresses() {
+        for (text, address) in [
+            ("127.0.0.1:1", "127.0.0.1:1"),
+            ("[::1]:1", "[::1]:1"),
+            ("localhost:1", "127.0.0.1:1"),
+            (":1", "0.0.0.0:1"),
+        ] {
+            assert_eq!(parse_address(text).unwrap().to_string(), address, "{text}");
+        }
+        for text in ["", "1", "1.1.1.1", "example.org:1", "1.1.1.1:65536", "1.1.1.1:"] {
+            assert!(parse_address(text).is_err(), "{text}");
+        }
+    }
+}

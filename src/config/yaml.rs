@@ -37,7 +37,7 @@ pub(super) fn leaves(text: &str) -> Result<Vec<Leaf>, (Option<u64>, String)> {
         return Ok(leaves);
     }
     let node: Spanned<Node> = serde_saphyr::from_str(text).map_err(|error| {
-        let line = error.location().map(|location| u64::from(location.line()));
+        let line = error.location().map(|location| location.line());
         let error = error.without_snippet().to_string();
         (line, error)
     })?;
@@ -50,7 +50,7 @@ pub(super) fn leaves(text: &str) -> Result<Vec<Leaf>, (Option<u64>, String)> {
 }
 
 fn walk(node: &Spanned<Node>, path: &mut Vec<String>, leaves: &mut Vec<Leaf>) -> Result<(), (Option<u64>, String)> {
-    let line = u64::from(node.referenced.line());
+    let line = node.referenced.line();
     let leaf = |value| Leaf { path: path.clone(), value, line };
     match &node.value {
         Node::Null => {}

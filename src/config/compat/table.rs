@@ -210,6 +210,7 @@ pub const TABLE: &[Name] = &[
     name("TRACING_SERVICE_INSTANCE_ID", Treatment::Unsupported(RESOURCE)),
     name("TRACING_EXPORTER_PROTOCOL", Treatment::Special),
     name("TRACING_SAMPLING_RATE", Treatment::Field("telemetry.traces.sampling_ratio")),
+    name("OTEL_SERVICE_NAME", Treatment::Field("telemetry.traces.service_name")),
     name("OTEL_EXPORTER_OTLP_ENDPOINT", Treatment::Special),
     name("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", Treatment::Special),
 ];
