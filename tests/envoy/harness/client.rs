@@ -75,7 +75,8 @@ impl Client {
         for (name, value) in headers {
             request = request.header(*name, HeaderValue::from_bytes(value)?);
         }
-        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(self.connect().await?)).await?;
+        let (mut sender, connection) =
+            hyper::client::conn::http1::handshake(TokioIo::new(self.connect().await?)).await?;
         let connection = tokio::spawn(connection);
         let response = sender.send_request(request.body(Empty::<Bytes>::new())?).await;
         let answer = match response {

@@ -76,7 +76,12 @@ pub struct Envoy {
 }
 
 impl Envoy {
-    pub async fn start(site: &Site, configuration: Configuration, tidegates: &[SocketAddr], backend: SocketAddr) -> Self {
+    pub async fn start(
+        site: &Site,
+        configuration: Configuration,
+        tidegates: &[SocketAddr],
+        backend: SocketAddr,
+    ) -> Self {
         let (admin, address) = (site.free_address(), site.free_address());
         let path = site.path("envoy.yaml");
         std::fs::write(&path, configuration.place(admin, address, tidegates, backend).text).unwrap();

@@ -6,16 +6,18 @@ mod envoy;
 mod process;
 mod site;
 mod tidegate;
+mod traffic;
 
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 pub use backend::Backend;
-pub use client::{Answer, Client};
-pub use envoy::{Configuration, Envoy};
+pub use client::Client;
+pub use envoy::{Configuration, Envoy, binary as envoy_binary};
 pub use site::Site;
 pub use tidegate::{Tidegate, TidegateOptions};
+pub use traffic::Traffic;
 
 /// How long a condition may take to come true before a test gives up on it.
 const PATIENCE: Duration = Duration::from_secs(30);

@@ -59,6 +59,13 @@ impl Tidegate {
         Self { grpc, http, admin, process }
     }
 
+    /// The metrics that administration shows.
+    pub async fn metrics(&self) -> String {
+        let answer = self.admin.get("/metrics", &[]).await;
+        assert_eq!(answer.status, 200);
+        String::from_utf8(answer.body.to_vec()).unwrap()
+    }
+
     pub fn signal(&self, name: &str) {
         self.process.signal(name);
     }
