@@ -8,6 +8,7 @@ use crate::core::clock::SystemClock;
 use crate::counters::memory::MemoryStore;
 use crate::rules::watch::Status;
 use crate::telemetry::metrics::Metrics;
+use crate::telemetry::traces::Traces;
 
 /// The counters.
 pub type Store = MemoryStore<SystemClock>;
@@ -28,4 +29,6 @@ pub struct Context {
     pub health: Arc<Health>,
     /// How loading rules goes.
     pub reloads: Arc<Status>,
+    /// Starts spans of decisions.
+    pub traces: Traces,
 }
