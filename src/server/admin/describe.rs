@@ -26,8 +26,10 @@ pub fn rule(domain: &str, rule: &Rule, origin: String) -> proto::Rule {
 }
 
 /// Where something was written, `file:line:column`.
-pub fn origin(_context: &Context, origin: Origin) -> String {
-    format!("{}:{}", origin.line, origin.column)
+pub fn origin(context: &Context, origin: Origin) -> String {
+    let files = context.rule_files.load();
+    let file = files.get(origin.file as usize).map(|file| file.display().to_string()).unwrap_or_default();
+    format!("{file}:{}:{}", origin.line, origin.column)
 }
 
 fn limit(limit: &RuleLimit) -> proto::Limit {
