@@ -1,7 +1,7 @@
 //! Rules and counters as messages of the admin protocol.
 
 use super::proto;
-use crate::core::algorithm::{Outcome, Verdict};
+use crate::core::algorithm::Outcome;
 use crate::core::limit::{Limit, Over};
 use crate::core::rule::{Rule, RuleLimit};
 use crate::core::spec::Origin;
@@ -59,15 +59,11 @@ pub fn counter(limit: &Limit, outcome: Option<&Outcome>) -> proto::CounterState 
         },
         Some(outcome) => proto::CounterState {
             exists: true,
-            would_allow: outcome.remaining > 0,
+            would_allow: outcome.allowed(),
             level: outcome.level,
             remaining: outcome.remaining,
             reset_after_us: outcome.reset_after.0,
-            retry_after_us: match outcome.verdict {
-                Verdict::NotUntil(wait) => wait.0,
-                // The peek passes at a full counter; when the next hit passes is not told by it.
-                Verdict::Allowed | Verdict::InsufficientCapacity => 0,
-            },
+            retry_after_us: outcome.retry_after().map_or(0, |wait| wait.0),
         },
     }
 }
