@@ -90,15 +90,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Prefaced<S> {
         Pin::new(&mut self.stream).poll_shutdown(context)
     }
 
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(context, slices)
-    }
-
+    /// No, although a socket could: the HTTP/2 codec would send every answer of 256 bytes or more by a system call of
+    /// its own. Like this it gathers all answers that are ready, each of up to 1 KiB, into one.
     fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
+        false
     }
 }
