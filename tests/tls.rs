@@ -1,4 +1,5 @@
 //! TLS of the gRPC port: certificates, client certificates and the names in them, renewal.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod server_support;
 

@@ -11,6 +11,7 @@ use crate::core::clock::SystemClock;
 use crate::counters::memory::MemoryStore;
 use crate::rules::watch::Status;
 use crate::telemetry::metrics::Metrics;
+use crate::telemetry::traces::Traces;
 
 /// The counters.
 pub type Store = MemoryStore<SystemClock>;
@@ -33,4 +34,6 @@ pub struct Context {
     pub reloads: Arc<Status>,
     /// The files of the rules in force; a rule's origin counts in it.
     pub rule_files: ArcSwap<Vec<PathBuf>>,
+    /// Starts spans of decisions.
+    pub traces: Traces,
 }

@@ -42,6 +42,12 @@ pub fn register(context: &Arc<Context>, loads: &[Arc<Load>], tls: Option<&TlsAcc
     metrics.gauge("serving", "1 while health says SERVING", move || {
         f64::from(u8::from(health.upgrade().is_some_and(|health| health.serving())))
     });
+    if context.traces.is_enabled() {
+        let traces = context.traces.clone();
+        metrics.counters("trace_spans", "Spans that have left the queue", "outcome", move || {
+            vec![("delivered".to_owned(), traces.delivered()), ("lost".to_owned(), traces.lost())]
+        });
+    }
     if let Some(tls) = tls {
         let acceptor = tls.clone();
         metrics.counter("tls_reloads", "New TLS files put in force", move || acceptor.reloads().0);

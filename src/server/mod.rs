@@ -55,6 +55,7 @@ use crate::telemetry::decisions::{DecisionMetrics, DecisionMetricsOptions};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::rule_loads::RuleLoads;
 use crate::telemetry::shard;
+use crate::telemetry::traces::{Traces, TracesError};
 use crate::threads;
 
 /// Threads for everything that no request waits for.
@@ -79,6 +80,9 @@ pub enum StartError {
     /// Reflection cannot be served.
     #[error(transparent)]
     Reflection(#[from] reflection::Error),
+    /// There is nowhere to send traces.
+    #[error(transparent)]
+    Traces(#[from] TracesError),
     /// Threads or runtimes cannot be had.
     #[error("threads cannot be started: {0}")]
     Threads(#[from] io::Error),
@@ -172,10 +176,11 @@ impl Drop for Background {
 pub fn start(config: Config) -> Result<Running, StartError> {
     let config = Arc::new(config);
     let count = worker_count(&config);
-    let context = Arc::new(assemble(&config, count));
+    let (background, handle) = Background::start()?;
+    let traces = Traces::start(&config.telemetry.traces, &handle)?;
+    let context = Arc::new(assemble(&config, count, traces));
     let first = rules::load_first(&context)?;
     let (tls, reloader) = config.grpc.tls.clone().map(TlsAcceptor::load).transpose()?.unzip();
-    let (background, handle) = Background::start()?;
     // Sockets and timers belong to the background until a worker takes a connection over.
     let entered = handle.enter();
     let listeners = Listeners::bind(&config)?;
@@ -223,7 +228,7 @@ fn worker_count(config: &Config) -> usize {
 }
 
 /// Everything that request handlers share.
-fn assemble(config: &Arc<Config>, workers: usize) -> Context {
+fn assemble(config: &Arc<Config>, workers: usize, traces: Traces) -> Context {
     let metrics = &config.telemetry.metrics;
     let decisions = Arc::new(DecisionMetrics::new(DecisionMetricsOptions {
         shards: shard::count(workers),
@@ -245,6 +250,7 @@ fn assemble(config: &Arc<Config>, workers: usize) -> Context {
         health: Arc::new(Health::default()),
         reloads: Arc::default(),
         rule_files: ArcSwap::default(),
+        traces,
     }
 }
 
@@ -315,6 +321,8 @@ async fn supervise(context: Arc<Context>, workers: Workers, listeners: Listeners
     context.health.closing();
     shutdown.advance(Phase::Closing);
     let _ = tokio::join!(serving, http, admin, prometheus);
+    let (traces, limit) = (context.traces.clone(), context.config.telemetry.traces.timeout);
+    let _ = tokio::task::spawn_blocking(move || traces.shutdown(limit)).await;
     tracing::info!("stopped");
     shutdown.advance(Phase::Closed);
 }
