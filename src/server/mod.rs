@@ -209,7 +209,7 @@ pub fn start(config: Config) -> Result<Running, StartError> {
         _watcher: watcher,
         _background: background,
     };
-    measures::register(&context, running.loads(), running.tls());
+    measures::register(&context, running.loads(), workers.refused(), running.tls());
     if let Some(reloader) = reloader {
         tokio::spawn(reloader.run());
     }
