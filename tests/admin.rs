@@ -30,7 +30,8 @@ fn runtime() -> tokio::runtime::Runtime {
 }
 
 async fn client(server: &Server) -> AdminClient<Channel> {
-    AdminClient::connect(format!("http://{}", server.admin)).await.unwrap()
+    let endpoint = Channel::from_shared(format!("http://{}", server.admin)).unwrap().timeout(process::PATIENCE);
+    AdminClient::new(endpoint.connect().await.unwrap())
 }
 
 fn explain(server: &Server, domain: &str, entries: &[(&str, &str)]) -> Result<ExplainResponse, tonic::Status> {

@@ -165,6 +165,12 @@ fn bodies_that_are_too_large_are_refused_without_being_read() {
     let large = format!(r#"{{"user_id": "{}"}}"#, "x".repeat(5000));
     assert_problem(&server.rate_limit(&large), 413, "body: larger than");
     assert_eq!(server.json(&large).status, 413);
+    // Not announced: cut once it is too large.
+    let mut stream = connect(server.http);
+    stream.write_all(b"POST /rate-limit HTTP/1.1\r\nhost: t\r\nconnection: close\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n").unwrap();
+    let chunk = format!("1000\r\n{}\r\n", " ".repeat(0x1000));
+    while stream.write_all(chunk.as_bytes()).is_ok() {}
+    assert_problem(&read_answer(&mut stream), 413, "body: larger than");
     // Announced, and never sent.
     let mut stream = connect(server.http);
     stream

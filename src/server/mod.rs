@@ -28,6 +28,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::time::sleep;
@@ -248,6 +249,7 @@ fn assemble(config: &Arc<Config>, workers: usize, traces: Traces) -> Context {
         metrics: Arc::new(Metrics::new(decisions, Arc::new(RuleLoads::default()))),
         health: Arc::new(Health::default()),
         reloads: Arc::default(),
+        rule_files: ArcSwap::default(),
         traces,
     }
 }
