@@ -120,6 +120,6 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Prefaced<S> {
     /// No, although a socket could: the HTTP/2 codec would send every answer of 256 bytes or more by a system call of
     /// its own. Like this it gathers all answers that are ready, each of up to 1 KiB, into one.
     fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
+        false
     }
 }
