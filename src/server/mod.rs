@@ -55,6 +55,7 @@ use crate::telemetry::metrics::Metrics;
 use crate::telemetry::rule_loads::RuleLoads;
 use crate::telemetry::shard;
 use crate::telemetry::traces::{Traces, TracesError};
+use crate::threads;
 
 /// Threads for everything that no request waits for.
 const BACKGROUND_THREADS: usize = 2;
@@ -151,6 +152,7 @@ impl Background {
         let threads = Builder::new_multi_thread()
             .worker_threads(BACKGROUND_THREADS)
             .thread_name("background")
+            .on_thread_start(threads::give_way)
             .enable_all()
             .build()?;
         let handle = threads.handle().clone();
