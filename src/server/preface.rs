@@ -117,16 +117,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Prefaced<S> {
         self.timed(context, shut)
     }
 
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
-        self.timed(context, written)
-    }
-
+    /// No, although a socket could: the HTTP/2 codec would send every answer of 256 bytes or more by a system call of
+    /// its own. Like this it gathers all answers that are ready, each of up to 1 KiB, into one.
     fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
+        false
     }
 }
