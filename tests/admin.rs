@@ -1,4 +1,5 @@
 //! The administration listener of the real binary: HTTP/1.1 and gRPC on one port.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests")]
 
 mod process;
 

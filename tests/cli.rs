@@ -1,4 +1,5 @@
 //! The command line of the real binary: output, exit codes, and errors that say what to do.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests")]
 
 mod process;
 

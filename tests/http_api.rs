@@ -1,8 +1,9 @@
 //! The HTTP listener of the real binary, over real sockets: decisions, health, and every kind of bad input.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests")]
 
 mod process;
 
-use std::io::Write as _;
+use std::io::{ErrorKind, Write as _};
 use std::time::{Duration, Instant};
 
 use process::{Answer, PATIENCE, Server, connect, get, post, read_answer, request};
@@ -214,6 +215,21 @@ fn slow_clients_are_cut_while_others_are_served() {
     let mut rest = Vec::new();
     assert!(std::io::Read::read_to_end(&mut silent, &mut rest).is_ok(), "the silent client is still connected");
     assert!(dribble.join().unwrap(), "the dribbling client is still connected");
+}
+
+#[test]
+fn clients_that_ask_and_never_read_are_cut() {
+    let server = Server::start(RULES);
+    let mut stream = connect(server.http);
+    let started = Instant::now();
+    // Both sides' buffers fill, then writing waits until the server gives up; PATIENCE is more than its limit.
+    let error = loop {
+        if let Err(error) = stream.write_all(&b"GET /nothing HTTP/1.1\r\nhost: t\r\n\r\n".repeat(1000)) {
+            break error;
+        }
+        assert!(started.elapsed() < PATIENCE, "the server keeps answering into the void");
+    };
+    assert!(matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe), "still connected: {error}");
 }
 
 #[test]

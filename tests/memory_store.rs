@@ -289,12 +289,11 @@ fn a_clock_that_was_set_far_forward_and_back_heals_within_the_window() {
         clock.set_wall(today);
         assert!(!one(&store, 1, "a", &limit, Charge(1)).allowed(), "{algorithm}: the step itself admits nothing");
         // However often the client tries, it is not locked out until tomorrow.
-        for _ in 0..windows * 60 {
+        let passed_after = (1..=windows * 60).find(|_| {
             clock.advance(Micros::SECOND);
-            one(&store, 1, "a", &limit, Charge(1));
-        }
-        clock.advance(Micros::from_secs(windows * 60));
-        assert!(one(&store, 1, "a", &limit, Charge(1)).allowed(), "{algorithm}");
+            one(&store, 1, "a", &limit, Charge(1)).allowed()
+        });
+        assert!(passed_after.is_some(), "{algorithm}");
     }
 }
 

@@ -7,6 +7,7 @@ mod guard;
 mod health;
 mod json;
 pub mod listener;
+mod patient;
 mod problem;
 pub(crate) mod protojson;
 mod rate_limit;
@@ -25,13 +26,24 @@ use tokio::sync::Semaphore;
 
 pub use problem::{Kind, Problem};
 
+use crate::limiter::DecideError;
 use crate::server::Context;
 use crate::server::rls::response::ResponseSettings;
+use crate::telemetry::decisions::Failure;
 
 /// What the handlers share.
 struct Api {
     context: Arc<Context>,
     settings: ResponseSettings,
+}
+
+impl Api {
+    /// Counts a request without a decision, as on the gRPC port, and says why.
+    fn refusal(&self, error: DecideError) -> Problem {
+        let failure = if matches!(error, DecideError::Store(_)) { Failure::Store } else { Failure::Service };
+        self.context.metrics.decisions().failed(failure);
+        error.into()
+    }
 }
 
 /// The HTTP listener's routes.
