@@ -11,3 +11,4 @@ pub mod limiter;
 pub mod rules;
 pub mod server;
 pub mod telemetry;
+pub mod threads;

@@ -1,4 +1,5 @@
 //! The administration listener of the real binary: HTTP/1.1 and gRPC on one port.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests")]
 
 mod process;
 
@@ -30,7 +31,8 @@ fn runtime() -> tokio::runtime::Runtime {
 }
 
 async fn client(server: &Server) -> AdminClient<Channel> {
-    AdminClient::connect(format!("http://{}", server.admin)).await.unwrap()
+    let endpoint = Channel::from_shared(format!("http://{}", server.admin)).unwrap().timeout(process::PATIENCE);
+    AdminClient::new(endpoint.connect().await.unwrap())
 }
 
 fn explain(server: &Server, domain: &str, entries: &[(&str, &str)]) -> Result<ExplainResponse, tonic::Status> {

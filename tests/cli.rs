@@ -1,4 +1,5 @@
 //! The command line of the real binary: output, exit codes, and errors that say what to do.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests")]
 
 mod process;
 
@@ -149,7 +150,7 @@ fn every_mistake_is_reported_with_its_place() {
     assert_eq!(code(&output), 1);
     let (text, _) = texts(&output);
     assert!(text.contains("edge.yaml:4:5: error:") && text.contains("ratelimit"), "{text}");
-    assert!(text.contains("edge.yaml:6:24: error:") && text.contains("fortnight"), "{text}");
+    assert!(text.contains("edge.yaml:6:25: error:") && text.contains("fortnight"), "{text}");
     assert!(text.contains("2 errors, 0 warnings"), "{text}");
     let output = run(&["rules", "validate", "--format", "json", path]);
     assert_eq!(code(&output), 1);

@@ -1,8 +1,9 @@
 //! The HTTP listener of the real binary, over real sockets: decisions, health, and every kind of bad input.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests")]
 
 mod process;
 
-use std::io::Write as _;
+use std::io::{ErrorKind, Write as _};
 use std::time::{Duration, Instant};
 
 use process::{Answer, PATIENCE, Server, connect, get, post, read_answer, request};
@@ -165,6 +166,12 @@ fn bodies_that_are_too_large_are_refused_without_being_read() {
     let large = format!(r#"{{"user_id": "{}"}}"#, "x".repeat(5000));
     assert_problem(&server.rate_limit(&large), 413, "body: larger than");
     assert_eq!(server.json(&large).status, 413);
+    // Not announced: cut once it is too large.
+    let mut stream = connect(server.http);
+    stream.write_all(b"POST /rate-limit HTTP/1.1\r\nhost: t\r\nconnection: close\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n").unwrap();
+    let chunk = format!("1000\r\n{}\r\n", " ".repeat(0x1000));
+    while stream.write_all(chunk.as_bytes()).is_ok() {}
+    assert_problem(&read_answer(&mut stream), 413, "body: larger than");
     // Announced, and never sent.
     let mut stream = connect(server.http);
     stream
@@ -208,6 +215,21 @@ fn slow_clients_are_cut_while_others_are_served() {
     let mut rest = Vec::new();
     assert!(std::io::Read::read_to_end(&mut silent, &mut rest).is_ok(), "the silent client is still connected");
     assert!(dribble.join().unwrap(), "the dribbling client is still connected");
+}
+
+#[test]
+fn clients_that_ask_and_never_read_are_cut() {
+    let server = Server::start(RULES);
+    let mut stream = connect(server.http);
+    let started = Instant::now();
+    // Both sides' buffers fill, then writing waits until the server gives up; PATIENCE is more than its limit.
+    let error = loop {
+        if let Err(error) = stream.write_all(&b"GET /nothing HTTP/1.1\r\nhost: t\r\n\r\n".repeat(1000)) {
+            break error;
+        }
+        assert!(started.elapsed() < PATIENCE, "the server keeps answering into the void");
+    };
+    assert!(matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe), "still connected: {error}");
 }
 
 #[test]

@@ -1,4 +1,5 @@
 //! TLS of the gRPC port: certificates, client certificates and the names in them, renewal.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod server_support;
 
@@ -186,6 +187,7 @@ async fn clients_need_a_certificate_of_the_configured_authority() {
     assert!(!Client::trusting(&authority).calls(address).await, "none");
     let stranger = authority.issue(&["gateway.example"]);
     assert!(!Client::trusting(&authority).with(&stranger).calls(address).await, "of another authority");
+    assert_eq!(server.running.tls().expect("TLS").refused_handshakes(), 2);
     let client = clients.issue(&["any.example"]);
     assert!(Client::trusting(&authority).with(&client).calls(address).await);
 }

@@ -10,6 +10,7 @@ use super::{client, print};
 use crate::config::{Config, Flag, LoadOptions};
 use crate::server::shutdown::terminated;
 use crate::server::{self, Running};
+use crate::telemetry::logs;
 
 /// Run the server
 ///
@@ -105,6 +106,10 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     if args.print_config {
         print(&loaded.print())?;
         return Ok(ExitCode::SUCCESS);
+    }
+    logs::init(&loaded.config.telemetry.logs)?;
+    for note in &loaded.notes {
+        note.log();
     }
     let running = server::start(loaded.config)?;
     banner(&running);

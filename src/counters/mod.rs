@@ -62,8 +62,8 @@ pub trait CounterStore: Send + Sync + 'static {
         None
     }
 
-    /// The state of one counter as a peek would see it, without consuming or creating anything; `None` when there is
-    /// no such counter.
+    /// The state of one counter, and the verdict on one more hit (on a peek, where the limit is post-paid), without
+    /// consuming or creating anything; `None` when there is no such counter.
     ///
     /// # Errors
     /// [`StoreError`] when the store cannot answer.

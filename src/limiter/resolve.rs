@@ -100,7 +100,7 @@ fn replace(resolved: &mut AllResolved<'_>) {
 }
 
 /// The limits of a descriptor that count, in order.
-pub(super) fn counted_limits<'s>(rule: &'s Rule, replaced: u64) -> impl Iterator<Item = &'s RuleLimit> {
+pub(super) fn counted_limits(rule: &Rule, replaced: u64) -> impl Iterator<Item = &RuleLimit> {
     let counts = move |position: usize| position >= REPLACEABLE || replaced & (1 << position) == 0;
     rule.limits().iter().enumerate().filter(move |(position, _)| counts(*position)).map(|(_, limit)| limit)
 }

@@ -95,7 +95,7 @@ async fn secure<S: AsyncRead + AsyncWrite + Unpin>(stream: S, shared: Arc<Shared
 }
 
 async fn greet<S: AsyncRead + AsyncWrite + Unpin>(stream: S, limit: Duration, shared: Arc<Shared>) {
-    match timeout(limit, preface::expect(stream)).await {
+    match timeout(limit, preface::expect(stream, shared.grpc.keepalive_timeout)).await {
         Ok(Ok(Some(stream))) => speak(stream, shared).await,
         Ok(Ok(None)) => tracing::debug!("a client did not speak HTTP/2"),
         Ok(Err(error)) => tracing::debug!(%error, "a connection broke before HTTP/2 began"),

@@ -1,6 +1,9 @@
 //! What every request handler shares.
 
+use std::path::PathBuf;
 use std::sync::Arc;
+
+use arc_swap::ArcSwap;
 
 use super::health::Health;
 use crate::config::Config;
@@ -8,6 +11,7 @@ use crate::core::clock::SystemClock;
 use crate::counters::memory::MemoryStore;
 use crate::rules::watch::Status;
 use crate::telemetry::metrics::Metrics;
+use crate::telemetry::traces::Traces;
 
 /// The counters.
 pub type Store = MemoryStore<SystemClock>;
@@ -28,4 +32,8 @@ pub struct Context {
     pub health: Arc<Health>,
     /// How loading rules goes.
     pub reloads: Arc<Status>,
+    /// The files of the rules in force; a rule's origin counts in it.
+    pub rule_files: ArcSwap<Vec<PathBuf>>,
+    /// Starts spans of decisions.
+    pub traces: Traces,
 }

@@ -9,11 +9,11 @@ use axum::routing::get;
 
 use super::Context;
 use super::tls::TlsAcceptor;
-use super::workers::Load;
+use super::workers::{Load, Refused};
 use crate::telemetry::metrics;
 
 /// Adds them to the metrics.
-pub fn register(context: &Arc<Context>, loads: &[Arc<Load>], tls: Option<&TlsAcceptor>) {
+pub fn register(context: &Arc<Context>, loads: &[Arc<Load>], refused: Arc<Refused>, tls: Option<&TlsAcceptor>) {
     let metrics = &context.metrics;
     let store = |read: fn(&crate::counters::memory::MemoryStats) -> u64| {
         // Weak: the metrics are part of the context.
@@ -38,13 +38,23 @@ pub fn register(context: &Arc<Context>, loads: &[Arc<Load>], tls: Option<&TlsAcc
         let requests = workers.iter().map(|load| load.requests());
         requests.enumerate().map(|(worker, count)| (worker.to_string(), count)).collect()
     });
+    metrics
+        .counter("refused_connections", "gRPC connections closed because there were too many", move || refused.count());
     let health = Arc::downgrade(&context.health);
     metrics.gauge("serving", "1 while health says SERVING", move || {
         f64::from(u8::from(health.upgrade().is_some_and(|health| health.serving())))
     });
+    if context.traces.is_enabled() {
+        let traces = context.traces.clone();
+        metrics.counters("trace_spans", "Spans that have left the queue", "outcome", move || {
+            vec![("delivered".to_owned(), traces.delivered()), ("lost".to_owned(), traces.lost())]
+        });
+    }
     if let Some(tls) = tls {
         let acceptor = tls.clone();
         metrics.counter("tls_reloads", "New TLS files put in force", move || acceptor.reloads().0);
+        let acceptor = tls.clone();
+        metrics.counter("tls_handshake_failures", "TLS handshakes that failed", move || acceptor.refused_handshakes());
         let acceptor = tls.clone();
         metrics.counter("tls_reload_failures", "New TLS files that do not load", move || acceptor.reloads().1);
     }

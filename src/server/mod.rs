@@ -28,6 +28,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::time::sleep;
@@ -54,6 +55,8 @@ use crate::telemetry::decisions::{DecisionMetrics, DecisionMetricsOptions};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::rule_loads::RuleLoads;
 use crate::telemetry::shard;
+use crate::telemetry::traces::{Traces, TracesError};
+use crate::threads;
 
 /// Threads for everything that no request waits for.
 const BACKGROUND_THREADS: usize = 2;
@@ -77,6 +80,9 @@ pub enum StartError {
     /// Reflection cannot be served.
     #[error(transparent)]
     Reflection(#[from] reflection::Error),
+    /// There is nowhere to send traces.
+    #[error(transparent)]
+    Traces(#[from] TracesError),
     /// Threads or runtimes cannot be had.
     #[error("threads cannot be started: {0}")]
     Threads(#[from] io::Error),
@@ -147,6 +153,7 @@ impl Background {
         let threads = Builder::new_multi_thread()
             .worker_threads(BACKGROUND_THREADS)
             .thread_name("background")
+            .on_thread_start(threads::give_way)
             .enable_all()
             .build()?;
         let handle = threads.handle().clone();
@@ -169,10 +176,11 @@ impl Drop for Background {
 pub fn start(config: Config) -> Result<Running, StartError> {
     let config = Arc::new(config);
     let count = worker_count(&config);
-    let context = Arc::new(assemble(&config, count));
+    let (background, handle) = Background::start()?;
+    let traces = Traces::start(&config.telemetry.traces, &handle)?;
+    let context = Arc::new(assemble(&config, count, traces));
     let first = rules::load_first(&context)?;
     let (tls, reloader) = config.grpc.tls.clone().map(TlsAcceptor::load).transpose()?.unzip();
-    let (background, handle) = Background::start()?;
     // Sockets and timers belong to the background until a worker takes a connection over.
     let entered = handle.enter();
     let listeners = Listeners::bind(&config)?;
@@ -201,7 +209,7 @@ pub fn start(config: Config) -> Result<Running, StartError> {
         _watcher: watcher,
         _background: background,
     };
-    measures::register(&context, running.loads(), running.tls());
+    measures::register(&context, running.loads(), workers.refused(), running.tls());
     if let Some(reloader) = reloader {
         tokio::spawn(reloader.run());
     }
@@ -220,7 +228,7 @@ fn worker_count(config: &Config) -> usize {
 }
 
 /// Everything that request handlers share.
-fn assemble(config: &Arc<Config>, workers: usize) -> Context {
+fn assemble(config: &Arc<Config>, workers: usize, traces: Traces) -> Context {
     let metrics = &config.telemetry.metrics;
     let decisions = Arc::new(DecisionMetrics::new(DecisionMetricsOptions {
         shards: shard::count(workers),
@@ -241,6 +249,8 @@ fn assemble(config: &Arc<Config>, workers: usize) -> Context {
         metrics: Arc::new(Metrics::new(decisions, Arc::new(RuleLoads::default()))),
         health: Arc::new(Health::default()),
         reloads: Arc::default(),
+        rule_files: ArcSwap::default(),
+        traces,
     }
 }
 
@@ -311,6 +321,8 @@ async fn supervise(context: Arc<Context>, workers: Workers, listeners: Listeners
     context.health.closing();
     shutdown.advance(Phase::Closing);
     let _ = tokio::join!(serving, http, admin, prometheus);
+    let (traces, limit) = (context.traces.clone(), context.config.telemetry.traces.timeout);
+    let _ = tokio::task::spawn_blocking(move || traces.shutdown(limit)).await;
     tracing::info!("stopped");
     shutdown.advance(Phase::Closed);
 }

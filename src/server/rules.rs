@@ -100,6 +100,7 @@ fn changed(context: &Context, read: Result<Loaded, Report>) {
 
 fn publish(context: &Context, loaded: Loaded) {
     let rules = loaded.rules.rule_count();
+    context.rule_files.store(Arc::new(loaded.files));
     let revision = context.limiter.publish(loaded.rules);
     context.metrics.rule_loads().loaded(revision, rules);
     context.health.rules_loaded();

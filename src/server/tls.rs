@@ -218,6 +218,7 @@ struct Inner {
     present: ArcSwap<ServerConfig>,
     reloads: AtomicU64,
     failures: AtomicU64,
+    refused_handshakes: AtomicU64,
 }
 
 impl fmt::Debug for TlsAcceptor {
@@ -248,6 +249,7 @@ impl TlsAcceptor {
             present: ArcSwap::from_pointee(config),
             reloads: AtomicU64::new(0),
             failures: AtomicU64::new(0),
+            refused_handshakes: AtomicU64::new(0),
         };
         let acceptor = Self { inner: Arc::new(inner) };
         Ok((acceptor.clone(), Reloader { acceptor, seen: files, unreadable: 0 }))
@@ -258,7 +260,15 @@ impl TlsAcceptor {
     /// # Errors
     /// When the client does not want, or may not.
     pub async fn accept<S: AsyncRead + AsyncWrite + Unpin>(&self, stream: S) -> io::Result<TlsStream<S>> {
-        tokio_rustls::TlsAcceptor::from(self.inner.present.load_full()).accept(stream).await
+        tokio_rustls::TlsAcceptor::from(self.inner.present.load_full()).accept(stream).await.inspect_err(|_| {
+            self.inner.refused_handshakes.fetch_add(1, Ordering::Relaxed);
+        })
+    }
+
+    /// How many handshakes failed.
+    #[must_use]
+    pub fn refused_handshakes(&self) -> u64 {
+        self.inner.refused_handshakes.load(Ordering::Relaxed)
     }
 
     /// How often new files were put in force, and how often new files could not be.

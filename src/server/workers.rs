@@ -85,10 +85,31 @@ struct Worker {
 }
 
 /// The workers' threads.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Workers {
     workers: Vec<Worker>,
     threads: Vec<JoinHandle<()>>,
+    refused: Arc<Refused>,
+}
+
+/// Connections that were closed at once, because there were too many.
+#[derive(Debug, Default)]
+pub struct Refused(AtomicU64);
+
+impl Refused {
+    /// Since the start.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// Counts one, and tells of the first, second, fourth ...: a flood of connections must not be one of lines.
+    fn add(&self, why: &str) {
+        let count = self.0.fetch_add(1, Ordering::Relaxed) + 1;
+        if count.is_power_of_two() {
+            tracing::warn!(count, "connections were closed at once: {why}");
+        }
+    }
 }
 
 impl Workers {
@@ -97,7 +118,7 @@ impl Workers {
     /// # Errors
     /// When a thread or its runtime cannot be had.
     pub fn start(count: usize, grace: Duration, shared: impl Fn(Arc<Load>) -> Shared) -> io::Result<Self> {
-        let mut all = Self { workers: Vec::with_capacity(count), threads: Vec::with_capacity(count) };
+        let mut all = Self::default();
         for index in 0..count {
             let load = Arc::<Load>::default();
             let (sender, receiver) = mpsc::channel(HANDOVER);
@@ -119,6 +140,12 @@ impl Workers {
     #[must_use]
     pub fn loads(&self) -> Vec<Arc<Load>> {
         self.workers.iter().map(|worker| Arc::clone(&worker.load)).collect()
+    }
+
+    /// Connections that no worker got.
+    #[must_use]
+    pub fn refused(&self) -> Arc<Refused> {
+        Arc::clone(&self.refused)
     }
 
     /// Accepts connections until the process closes, then waits for the workers to end.
@@ -147,7 +174,7 @@ impl Workers {
             }
         }
         drop(listener);
-        let Self { workers, threads } = self;
+        let Self { workers, threads, .. } = self;
         drop(workers);
         let joined = tokio::task::spawn_blocking(move || {
             for thread in threads {
@@ -173,7 +200,7 @@ impl Workers {
     fn assign(&mut self, socket: Socket) {
         let open: usize = self.workers.iter().map(|worker| worker.load.connections()).sum();
         if open >= MAX_CONNECTIONS {
-            tracing::warn!("more than {MAX_CONNECTIONS} connections; a new one was closed");
+            self.refused.add("there are too many");
             return;
         }
         let total: f64 = self.workers.iter().map(|worker| worker.rate).sum();
@@ -183,7 +210,7 @@ impl Workers {
         worker.rate += total / (open + 1) as f64;
         let place = Place::take(&worker.load);
         if worker.connections.try_send((socket, place)).is_err() {
-            tracing::warn!("a worker takes no connections at present; a new one was closed");
+            self.refused.add("their worker takes no more at present");
         }
     }
 }
@@ -243,7 +270,7 @@ mod tests {
 
     #[test]
     fn rates_are_forgotten() {
-        let mut workers = Workers { workers: vec![worker(0.0, 0)], threads: Vec::new() };
+        let mut workers = Workers { workers: vec![worker(0.0, 0)], ..Workers::default() };
         for _ in 0..10_000 {
             workers.workers[0].load.count_request();
         }

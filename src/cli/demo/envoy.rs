@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::net::SocketAddr;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -20,7 +21,7 @@ const POLL: Duration = Duration::from_millis(50);
 #[derive(Debug)]
 pub struct Envoy {
     child: Child,
-    directory: PathBuf,
+    directory: Scratch,
     /// Where clients connect.
     pub address: SocketAddr,
 }
@@ -28,9 +29,10 @@ pub struct Envoy {
 impl Envoy {
     /// Starts `binary` in front of the server at `grpc`, and waits until it listens.
     pub async fn start(binary: &Path, domain: &str, grpc: SocketAddr, within: Duration) -> anyhow::Result<Self> {
-        let directory = std::env::temp_dir().join(format!("tidegate-demo-{}", std::process::id()));
-        fs::create_dir_all(&directory).with_context(|| format!("creating {}", directory.display()))?;
+        let scratch = Scratch::new()?;
+        let directory = &scratch.0;
         let config = BOOTSTRAP
+            .replace("{directory}", &directory.display().to_string())
             .replace("{domain}", domain)
             .replace("{ip}", &grpc.ip().to_string())
             .replace("{port}", &grpc.port().to_string());
@@ -48,7 +50,7 @@ impl Envoy {
             .spawn()
             .with_context(|| format!("starting {}; is this an Envoy binary? (--envoy)", binary.display()))?;
         // From here on, dropping stops the process.
-        let mut envoy = Self { child, directory, address: grpc };
+        let mut envoy = Self { child, directory: scratch, address: grpc };
         envoy.address = envoy.listening(within).await?;
         Ok(envoy)
     }
@@ -74,7 +76,7 @@ impl Envoy {
 
     /// The address of its listener, once there is one: asked from its own administration.
     async fn listener(&self) -> Option<SocketAddr> {
-        let admin = fs::read_to_string(self.directory.join("admin")).ok()?.trim().parse().ok()?;
+        let admin = fs::read_to_string(self.directory.0.join("admin")).ok()?.trim().parse().ok()?;
         if get(admin, "/ready").await.ok()?.0 != 200 {
             return None;
         }
@@ -84,7 +86,7 @@ impl Envoy {
 
     /// The last lines of its log.
     fn complaint(&self) -> String {
-        let log = fs::read_to_string(self.directory.join("envoy.log")).unwrap_or_default();
+        let log = fs::read_to_string(self.directory.0.join("envoy.log")).unwrap_or_default();
         let lines: Vec<&str> = log.lines().rev().take(3).collect();
         if lines.is_empty() {
             "it says nothing".to_owned()
@@ -98,7 +100,26 @@ impl Drop for Envoy {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
-        let _ = fs::remove_dir_all(&self.directory);
+    }
+}
+
+/// A directory of our own, removed with everything in it when this is dropped.
+#[derive(Debug)]
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new() -> anyhow::Result<Self> {
+        let name = format!("tidegate-demo-{}-{:08x}", std::process::id(), fastrand::u32(..));
+        let path = std::env::temp_dir().join(name);
+        // Only for this user, and never somebody else's that was there before.
+        fs::DirBuilder::new().mode(0o700).create(&path).with_context(|| format!("creating {}", path.display()))?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
     }
 }
 

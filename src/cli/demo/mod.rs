@@ -122,7 +122,7 @@ async fn show(args: &Args, running: &Running) -> anyhow::Result<String> {
     let mut board = Board::default();
     let mut steps = tokio::time::interval(STEP);
     steps.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
-    let mut signal = std::pin::pin!(terminated());
+    let mut signal = std::pin::pin!(ended());
     let started = Instant::now();
     let (mut last, mut next_second, mut next_frame) = (Duration::ZERO, SECOND, Duration::ZERO);
     loop {
@@ -167,6 +167,17 @@ async fn show(args: &Args, running: &Running) -> anyhow::Result<String> {
     drop(screen);
     board.tick(metrics);
     Ok(format!("{}\n{}\n", plain::summary(started.elapsed(), &board), clients.tally().describe()))
+}
+
+/// Waits for any signal that would end the process and leave the terminal as it is.
+async fn ended() -> std::io::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (mut hangup, mut quit) = (signal(SignalKind::hangup())?, signal(SignalKind::quit())?);
+    tokio::select! {
+        result = terminated() => result,
+        _ = hangup.recv() => Ok(()),
+        _ = quit.recv() => Ok(()),
+    }
 }
 
 fn headline(running: &Running, grpc: SocketAddr, envoy: Option<&Envoy>) -> Vec<String> {

@@ -73,7 +73,7 @@ fn headline_line(line: &str) -> Line<'_> {
 
 fn table(board: &Board) -> Table<'_> {
     let header = TableRow::new(
-        ["rule", "allowed", "limited", "near limit", "shadow", "ok/s", "limited/s", "hits, last 30 s"]
+        ["rule", "  allowed", "  limited", "near limit", "   shadow", "     ok/s", "limited/s", "hits, last 30 s"]
             .map(|title| Cell::from(title).style(Style::new().add_modifier(Modifier::BOLD | Modifier::UNDERLINED))),
     );
     let rows = board.rows.iter().map(|(name, row)| {

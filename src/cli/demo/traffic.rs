@@ -19,7 +19,7 @@ pub struct Visit {
 /// Regular users; each makes a request every few seconds, about as many as one user may.
 const USERS: u32 = 400;
 /// Where they go; those below `/api/` share one limit, which the ordinary rate reaches at its height.
-const PATHS: [&str; 6] = ["/", "/about", "/news", "/help", "/api/products", "/api/orders"];
+const PATHS: [&str; 8] = ["/", "/about", "/news", "/help", "/jobs", "/shops", "/api/products", "/api/orders"];
 
 /// How often the password guesser comes, and how long it stays.
 const GUESSER_PERIOD: f64 = 8.0;

@@ -1,7 +1,7 @@
 //! Rules and counters as messages of the admin protocol.
 
 use super::proto;
-use crate::core::algorithm::{Outcome, Verdict};
+use crate::core::algorithm::Outcome;
 use crate::core::limit::{Limit, Over};
 use crate::core::rule::{Rule, RuleLimit};
 use crate::core::spec::Origin;
@@ -26,8 +26,10 @@ pub fn rule(domain: &str, rule: &Rule, origin: String) -> proto::Rule {
 }
 
 /// Where something was written, `file:line:column`.
-pub fn origin(_context: &Context, origin: Origin) -> String {
-    format!("{}:{}", origin.line, origin.column)
+pub fn origin(context: &Context, origin: Origin) -> String {
+    let files = context.rule_files.load();
+    let file = files.get(origin.file as usize).map(|file| file.display().to_string()).unwrap_or_default();
+    format!("{file}:{}:{}", origin.line, origin.column)
 }
 
 fn limit(limit: &RuleLimit) -> proto::Limit {
@@ -57,15 +59,11 @@ pub fn counter(limit: &Limit, outcome: Option<&Outcome>) -> proto::CounterState 
         },
         Some(outcome) => proto::CounterState {
             exists: true,
-            would_allow: outcome.remaining > 0,
+            would_allow: outcome.allowed(),
             level: outcome.level,
             remaining: outcome.remaining,
             reset_after_us: outcome.reset_after.0,
-            retry_after_us: match outcome.verdict {
-                Verdict::NotUntil(wait) => wait.0,
-                // The peek passes at a full counter; when the next hit passes is not told by it.
-                Verdict::Allowed | Verdict::InsufficientCapacity => 0,
-            },
+            retry_after_us: outcome.retry_after().map_or(0, |wait| wait.0),
         },
     }
 }

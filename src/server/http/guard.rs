@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::{Request, State};
+use axum::http::header::CONTENT_LENGTH;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use tokio::sync::Semaphore;
@@ -18,6 +19,8 @@ pub const REQUESTS_AT_ONCE: usize = 512;
 pub struct Guard {
     /// One for each request under way.
     pub slots: Arc<Semaphore>,
+    /// The largest body, in bytes.
+    pub max_body: usize,
     /// The most time from a request's head to its answer, its body included.
     pub timeout: Duration,
 }
@@ -31,6 +34,15 @@ pub async fn guard(State(guard): State<Guard>, request: Request, next: Next) -> 
         )
         .into_response();
     };
+    // A body that is announced to be too large is not waited for.
+    let announced = request.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    if announced.is_some_and(|length| length > guard.max_body as u64) {
+        return Problem::new(
+            Kind::TooLarge,
+            format!("body: larger than {} bytes, the most allowed (http.max_body_bytes)", guard.max_body),
+        )
+        .into_response();
+    }
     match tokio::time::timeout(guard.timeout, next.run(request)).await {
         Ok(response) => response,
         Err(_) => {

@@ -33,7 +33,13 @@ pub async fn readyz(State(api): State<Arc<Api>>, RawQuery(query): RawQuery) -> R
     let details = json!({
         "ready": components.serving(),
         "components": { "rules_loaded": components.rules_loaded, "shutting_down": components.shutting_down },
-        "rules_revision": api.context.limiter.active().revision,
+        "rules": {
+            "revision": api.context.limiter.active().revision,
+            "loads": api.context.reloads.successes(),
+            "failed_loads": api.context.reloads.failures(),
+            // The rules in force are older than the files, which have mistakes.
+            "outdated": api.context.reloads.failure().is_some(),
+        },
     });
     (status, Json(details)).into_response()
 }

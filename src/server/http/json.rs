@@ -22,7 +22,6 @@ use super::protojson;
 use crate::core::decision::Code;
 use crate::core::descriptor::{Descriptor, Entry, LimitOverride, Request};
 use crate::core::limit::Unit;
-use crate::limiter::DecideError;
 use crate::server::rls::response;
 
 /// Units of a request's own limit, with their numbers in `envoy.type.v3.RateLimitUnit` (which has no week) and in
@@ -54,10 +53,7 @@ pub async fn decide(State(api): State<Arc<Api>>, body: Result<Bytes, BytesReject
     let active = api.context.limiter.active();
     let decision = match api.context.limiter.decide(&active, &request).await {
         Ok(decision) => decision,
-        Err(error @ (DecideError::NoRules | DecideError::Store(_))) => {
-            return text(StatusCode::SERVICE_UNAVAILABLE, &error.to_string());
-        }
-        Err(error) => return text(StatusCode::BAD_REQUEST, &error.to_string()),
+        Err(error) => return refuse(&api.refusal(error)),
     };
     // The message that Envoy would get, read back: one place says what an answer holds.
     let message = response::encode(Vec::new(), &decision, active.revision, &api.settings);

@@ -1,7 +1,7 @@
 //! Serves a router on a TCP listener: HTTP/1.1 and, for gRPC, HTTP/2 without TLS on the same port.
 //!
 //! What a client can hold on to is bounded: connections in number, the time until its first request and between the
-//! bytes of a request's head, the time without an answer to a ping, streams per connection.
+//! bytes of a request's head, the time an answer is left unread, the time without an answer to a ping, streams per connection.
 
 use std::future::Future;
 use std::pin::pin;
@@ -19,6 +19,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tower::ServiceExt;
 
+use super::patient::Patient;
+
 /// Bounds of a listener.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
@@ -26,6 +28,8 @@ pub struct Bounds {
     pub connections: usize,
     /// Until the head of a request has arrived, the first one or the next; closes idle connections, too.
     pub head: Duration,
+    /// How long a client may leave an answer unread.
+    pub write: Duration,
     /// Requests at once on one HTTP/2 connection.
     pub streams: u32,
     /// At shutdown, how long requests in flight may take.
@@ -34,7 +38,13 @@ pub struct Bounds {
 
 impl Default for Bounds {
     fn default() -> Self {
-        Self { connections: 1024, head: Duration::from_secs(10), streams: 128, grace: Duration::from_secs(5) }
+        Self {
+            connections: 1024,
+            head: Duration::from_secs(10),
+            write: Duration::from_secs(10),
+            streams: 128,
+            grace: Duration::from_secs(5),
+        }
     }
 }
 
@@ -94,7 +104,7 @@ async fn connection(stream: TcpStream, router: Router, bounds: Bounds, mut closi
         .max_header_list_size(64 * 1024)
         .keep_alive_interval(Duration::from_secs(20))
         .keep_alive_timeout(Duration::from_secs(10));
-    let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
+    let mut connection = pin!(builder.serve_connection(TokioIo::new(Patient::new(stream, bounds.write)), service));
     // The builder's own timeout starts once it knows which HTTP is spoken; a client that says nothing is cut here.
     let mut silence = pin!(tokio::time::sleep(bounds.head));
     let (mut silent, mut draining) = (true, false);

@@ -23,9 +23,11 @@ use self::frame::Assembly;
 use self::response::ResponseSettings;
 use super::body::Body;
 use super::context::Context;
-use crate::core::decision::Decision;
+use crate::core::decision::{Code, Decision};
+use crate::core::descriptor;
 use crate::limiter::DecideError;
 use crate::telemetry::decisions::Failure;
+use crate::telemetry::traces::DecisionSpan;
 
 /// The service's name.
 pub const SERVICE: &str = "envoy.service.ratelimit.v3.RateLimitService";
@@ -63,7 +65,10 @@ impl RateLimitService {
         if !head.headers.get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(GRPC.as_bytes())) {
             return refusal(StatusCode::UNSUPPORTED_MEDIA_TYPE);
         }
-        match self.answer(body).await {
+        // Boxed, as it is rare, and everything that lives on here is copied with every request.
+        let span = self.context.traces.start_decision_span(&head.headers).map(Box::new);
+        drop(head);
+        match self.answer(body, span).await {
             Ok(answer) => {
                 let mut response = Response::new(Body::Message(answer));
                 response.headers_mut().insert(CONTENT_TYPE, GRPC);
@@ -76,21 +81,24 @@ impl RateLimitService {
         }
     }
 
-    async fn answer(&self, body: Incoming) -> Result<Bytes, Refusal> {
+    async fn answer(&self, body: Incoming, mut span: Option<Box<DecisionSpan>>) -> Result<Bytes, Refusal> {
         let message = self.assembly.read(body, self.max_message).await?;
         // The caller's time to send is not ours.
         let start = Instant::now();
-        let answer = match self.decide_now(&message) {
+        let answer = match self.decide_now(&message, &mut span) {
             Some(answer) => answer,
             // Boxed, as everything in this future is copied with every request.
-            None => Box::pin(self.decide(&message)).await,
+            None => Box::pin(self.decide(&message, &mut span)).await,
         };
         self.context.metrics.decisions().observe(start.elapsed());
+        if let (Some(span), Err(refusal)) = (&mut span, &answer) {
+            span.failed(&refusal.status);
+        }
         answer
     }
 
     /// From one message to the framed other, on the spot if the counter store allows it.
-    fn decide_now(&self, message: &[u8]) -> Option<Result<Bytes, Refusal>> {
+    fn decide_now(&self, message: &[u8], span: &mut Option<Box<DecisionSpan>>) -> Option<Result<Bytes, Refusal>> {
         let limiter = &self.context.limiter;
         // First, since the request borrows from both, and goes before them.
         let active = limiter.active();
@@ -98,25 +106,37 @@ impl RateLimitService {
             Ok(request) => request,
             Err(error) => return Some(Err(error.into())),
         };
+        asked(span, &request);
         let decision = limiter.decide_now(&active, &request)?;
-        Some(decision.map(|decision| self.reply(&decision, active.revision)).map_err(Refusal::from))
+        Some(decision.map(|decision| self.reply(&decision, active.revision, span)).map_err(Refusal::from))
     }
 
     /// The same for a counter store that must be waited for.
-    async fn decide(&self, message: &[u8]) -> Result<Bytes, Refusal> {
+    async fn decide(&self, message: &[u8], span: &mut Option<Box<DecisionSpan>>) -> Result<Bytes, Refusal> {
         let limiter = &self.context.limiter;
         let active = limiter.active();
         let request = message::decode(message, limiter.options().max_descriptors)?;
+        asked(span, &request);
         let decision = limiter.decide(&active, &request).await?;
-        Ok(self.reply(&decision, active.revision))
+        Ok(self.reply(&decision, active.revision, span))
     }
 
-    fn reply(&self, decision: &Decision<'_>, revision: u64) -> Bytes {
+    fn reply(&self, decision: &Decision<'_>, revision: u64, span: &mut Option<Box<DecisionSpan>>) -> Bytes {
+        if let Some(span) = span {
+            span.outcome(if decision.code == Code::Ok { "ok" } else { "over_limit" });
+        }
         let mut buffer = Vec::with_capacity(EXPECTED_ANSWER);
         buffer.extend_from_slice(&[0; frame::PREFIX]);
         let mut buffer = response::encode(buffer, decision, revision, &self.settings);
         frame::finish(&mut buffer);
         Bytes::from(buffer)
+    }
+}
+
+/// Tells the span, if there is one, what is asked.
+fn asked(span: &mut Option<Box<DecisionSpan>>, request: &descriptor::Request<'_>) {
+    if let Some(span) = span {
+        span.request(&String::from_utf8_lossy(request.domain), request.descriptors.len());
     }
 }
 

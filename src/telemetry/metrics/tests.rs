@@ -124,3 +124,18 @@ fn the_names_of_the_reference() {
     has(&text, "ratelimit_service_config_load_error 0");
     has(&text, "ratelimit_service_global_shadow_mode 0");
 }
+
+#[test]
+fn the_documentation_has_every_metric() {
+    let document = include_str!("../../../docs/metrics.md");
+    let metrics = metrics();
+    let text = metrics.encode() + &metrics.encode_reference();
+    let families: Vec<_> = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next()).collect();
+    assert!(families.len() > 20, "{families:?}");
+    for family in families {
+        // Siblings of one prefix may share a row, `_over_limit`.
+        let sibling = family.replace("ratelimit_service_rate_limit_", "`_");
+        let documented = [format!("`{family}`"), format!("`{family}{{"), format!("{sibling}`")];
+        assert!(documented.iter().any(|written| document.contains(written)), "docs/metrics.md lacks {family}");
+    }
+}
