@@ -11,7 +11,7 @@ async fn a_replica_that_stops_loses_no_decision() {
     let mut leaving = Tidegate::start(&site, options()).await;
     let staying = Tidegate::start(&site, options()).await;
     // Envoy notices sooner than with the file's 2 s, so that the drain period of this test can be short.
-    let configuration = Configuration::ratelimit().replace("interval: 1s", "interval: 0.2s");
+    let configuration = Configuration::ratelimit().replace(" interval: 1s", " interval: 0.2s");
     let envoy = Envoy::start(&site, configuration, &[leaving.grpc, staying.grpc], backend.address).await;
     envoy.finds_healthy("tidegate", 2).await;
 

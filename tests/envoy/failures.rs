@@ -66,7 +66,7 @@ async fn when_tidegate_hangs_requests_pass_after_the_timeout() {
     let took = start.elapsed();
     assert!(took >= Duration::from_millis(100), "5 requests took only {took:?}: was it stopped?");
     // Far more than 5 x 20 ms, for a busy machine, and far less than any other timeout on the way.
-    assert!(took < Duration::from_millis(900), "5 requests took {took:?}");
+    assert!(took < Duration::from_secs(3), "5 requests took {took:?}");
     let (after, _) = lost(&gateway.envoy).await;
     assert_eq!(after, before + 5);
 

@@ -89,7 +89,7 @@ impl Envoy {
         command
             .arg("--config-path")
             .arg(&path)
-            .args(["--disable-hot-restart", "--concurrency", "1", "--log-level", "info"])
+            .args(["--disable-hot-restart", "--concurrency", "1", "--log-level", "warning"])
             // Else its access log reaches the file only every ten seconds.
             .args(["--file-flush-interval-msec", "20"]);
         let mut process = Process::start(site, "envoy", &mut command);
