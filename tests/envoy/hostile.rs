@@ -96,12 +96,32 @@ async fn no_other_header_helps_a_limited_client() {
     gateway.assert_no_decision_was_lost().await;
 }
 
+/// A route may send one header in many descriptors, and the client makes each of them long.
+#[tokio::test]
+async fn no_length_of_a_header_sent_in_many_descriptors_escapes_its_limit() {
+    let action = "                            - actions:
+                                - request_headers: { header_name: x-user-id, descriptor_key: user_id }
+";
+    let configuration = Configuration::ratelimit().replace(action, &action.repeat(50));
+    let (gateway, _rules) = gateway_with(configuration, RULES[0]).await;
+    let client = gateway.client(1);
+    let value = vec![b'a'; 57_000];
+    for _ in 0..2 {
+        assert_eq!(client.get_raw("/", &[(USER, &value)]).await.status, 429, "one allowed, and asked 50 times");
+    }
+    gateway.assert_no_decision_was_lost().await;
+}
+
 async fn gateway(rules: &str) -> (Gateway, TempDir) {
+    gateway_with(Configuration::ratelimit(), rules).await
+}
+
+async fn gateway_with(configuration: Configuration, rules: &str) -> (Gateway, TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("hostile.yaml");
     std::fs::write(&file, rules).unwrap();
     let options = TidegateOptions { rules: file, ..TidegateOptions::default() };
-    (Gateway::start_with(Configuration::ratelimit(), options).await, folder)
+    (Gateway::start_with(configuration, options).await, folder)
 }
 
 /// Values that HTTP allows (blank, tab, visible ASCII, 0x80 to 0xff), each different.
@@ -153,9 +173,8 @@ fn values() -> Vec<Vec<u8>> {
     for _ in 0..60 {
         let length = random.usize(8..2000);
         let byte = |_| loop {
-            match random.u8(..) {
-                byte @ (b'\t' | 0x20..=0x7e | 0x80..) => return byte,
-                _ => {}
+            if let byte @ (b'\t' | 0x20..=0x7e | 0x80..) = random.u8(..) {
+                return byte;
             }
         };
         let mut value: Vec<u8> = (0..length).map(byte).collect();

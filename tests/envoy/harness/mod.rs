@@ -47,7 +47,8 @@ pub struct Gateway {
     pub envoy: Envoy,
     pub tidegate: Tidegate,
     pub backend: Backend,
-    pub site: Site,
+    /// Its address and folder stay its own as long as this lives.
+    _site: Site,
 }
 
 impl Gateway {
@@ -62,7 +63,7 @@ impl Gateway {
         let tidegate = Tidegate::start(&site, options).await;
         let envoy = Envoy::start(&site, configuration, &[tidegate.grpc], backend.address).await;
         envoy.finds_healthy("tidegate", 1).await;
-        Self { envoy, tidegate, backend, site }
+        Self { envoy, tidegate, backend, _site: site }
     }
 
     /// A client with the given address: every address is another client.

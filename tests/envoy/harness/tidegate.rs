@@ -23,7 +23,6 @@ impl Default for TidegateOptions {
 
 pub struct Tidegate {
     pub grpc: SocketAddr,
-    pub http: Client,
     pub admin: Client,
     process: Process,
 }
@@ -56,7 +55,7 @@ impl Tidegate {
             async { (http.try_get("/readyz", &[]).await.ok()?.status == 200).then_some(()) }
         })
         .await;
-        Self { grpc, http, admin, process }
+        Self { grpc, admin, process }
     }
 
     /// The metrics that administration shows.
