@@ -2,13 +2,20 @@
 
 use std::path::PathBuf;
 
+/// Our own protocol, compiled to code.
+const ADMIN: &str = "tidegate/admin/v1/admin.proto";
+/// Envoy's, for reflection only.
+const RLS: &str = "envoy/service/ratelimit/v3/rls.proto";
+
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let proto = "proto/tidegate/admin/v1/admin.proto";
     println!("cargo:rerun-if-changed=proto");
-    let descriptors = protox::compile([proto], ["proto"])?;
     let out = PathBuf::from(std::env::var("OUT_DIR")?);
-    tonic_prost_build::configure()
-        .file_descriptor_set_path(out.join("admin_descriptor.bin"))
-        .compile_fds(descriptors)?;
+    let all = protox::Compiler::new(["proto"])?
+        .include_imports(true)
+        .include_source_info(false)
+        .open_files([ADMIN, RLS])?
+        .encode_file_descriptor_set();
+    std::fs::write(out.join("reflection_descriptor.bin"), all)?;
+    tonic_prost_build::configure().compile_fds(protox::compile([ADMIN], ["proto"])?)?;
     Ok(())
 }

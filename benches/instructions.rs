@@ -18,7 +18,7 @@ use tidegate::core::descriptor::{Entry, Operation};
 use tidegate::core::limit::{Algorithm, Limit};
 use tidegate::core::ruleset::RuleSet;
 use tidegate::core::spec::Charge;
-use tidegate::counters::memory::MemoryStore;
+use tidegate::counters::memory::{MemoryOptions, MemoryStore};
 use tidegate::counters::{CounterKey, CounterStore as _, Hit};
 
 /// A function's cost is counted from its first call; 100 of them dwarf what surrounds them.
@@ -70,7 +70,8 @@ fn match_wildcard(set: RuleSet) -> RuleSet {
 type Store = (MemoryStore<ManualClock>, Limit);
 
 fn store(algorithm: Algorithm) -> Store {
-    let store = MemoryStore::new(ManualClock::at(Micros::from_secs(1_700_000_000)), 1_000_000);
+    let store =
+        MemoryStore::new(ManualClock::at(Micros::from_secs(1_700_000_000)), MemoryOptions { max_counters: 1_000_000 });
     let limit = support::ample(algorithm);
     for n in 0..10_000 {
         check(&store, &limit, &format!("user-{n}"));

@@ -3,8 +3,12 @@
 //! The rooms, from the top; each knows only those below it: [`cli`], [`server`], [`limiter`], [`rules`] and
 //! [`counters`], [`telemetry`], [`config`], [`core`]. `docs/architecture.md` walks through them.
 
+pub mod cli;
+pub mod config;
 pub mod core;
 pub mod counters;
 pub mod limiter;
 pub mod rules;
+pub mod server;
 pub mod telemetry;
+pub mod threads;

@@ -1,4 +1,5 @@
 //! Which rule a descriptor meets, and what its metric is called: as envoyproxy/ratelimit has it.
+#![allow(clippy::unwrap_used, clippy::panic)]
 
 use tidegate::core::descriptor::Entry;
 use tidegate::core::limit::Unit;

@@ -1,4 +1,5 @@
 //! Rules are read again when their files change: whole, once, and only when they can be used.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;

@@ -3,6 +3,7 @@
 //!
 //! `TIDEGATE_BLESS=1 cargo test --test rules_golden` writes the expectations anew; read the difference before it is
 //! committed.
+#![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -1,10 +1,30 @@
 //! One loaded run: `h2load` on the second core, the server's own CPU time from the kernel.
 
+use std::io::Write as _;
+use std::path::Path;
 use std::process::Command;
 
 use prost::Message as _;
 
 use crate::servers::Server;
+
+/// How to load a server.
+#[derive(Clone, Copy, Debug)]
+pub struct Load {
+    pub requests: usize,
+    pub connections: usize,
+    /// Streams at a time, on each connection.
+    pub streams: usize,
+    /// The cores that `h2load` may use.
+    pub cores: &'static str,
+    pub domain: &'static str,
+}
+
+impl Default for Load {
+    fn default() -> Self {
+        Self { requests: 200_000, connections: 4, streams: 32, cores: "1", domain: "domain-3" }
+    }
+}
 
 /// What one run showed.
 #[derive(Clone, Debug)]
@@ -14,20 +34,27 @@ pub struct Run {
     pub cpu_us_per_request: f64,
     /// Sorted, in microseconds.
     pub latencies: Vec<u32>,
+    /// Every request: when it started, in microseconds of the epoch, and how long it took.
+    pub requests: Vec<(u64, u32)>,
     pub failed: usize,
 }
 
 impl Run {
     pub fn percentile(&self, share: f64) -> u32 {
-        let last = self.latencies.len().saturating_sub(1);
-        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss)]
-        let position = (last as f64 * share) as usize;
-        self.latencies.get(position).copied().unwrap_or(0)
+        percentile(&self.latencies, share)
     }
 }
 
+/// Of sorted latencies.
+pub fn percentile(latencies: &[u32], share: f64) -> u32 {
+    let last = latencies.len().saturating_sub(1);
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss)]
+    let position = (last as f64 * share) as usize;
+    latencies.get(position).copied().unwrap_or(0)
+}
+
 /// The request of every run: two descriptors.
-fn body() -> Vec<u8> {
+fn body(domain: &str) -> Vec<u8> {
     use envoy_types::pb::envoy::extensions::common::ratelimit::v3::RateLimitDescriptor;
     use envoy_types::pb::envoy::extensions::common::ratelimit::v3::rate_limit_descriptor::Entry;
     use envoy_types::pb::envoy::service::ratelimit::v3::RateLimitRequest;
@@ -36,7 +63,7 @@ fn body() -> Vec<u8> {
         ..RateLimitDescriptor::default()
     };
     let request = RateLimitRequest {
-        domain: "domain-3".into(),
+        domain: domain.into(),
         descriptors: vec![
             descriptor(&[("user_id", "customer-77")]),
             descriptor(&[("user_id", "customer-123"), ("method", "GET"), ("path", "/api/v1/items/17")]),
@@ -48,41 +75,45 @@ fn body() -> Vec<u8> {
     [&[0], &length[..], &request].concat()
 }
 
-pub fn run(server: &Server, requests: usize) -> Run {
+pub fn run(server: &Server, load: &Load) -> Run {
+    h2load(server, &Load { requests: load.requests / 10, ..*load }, None);
     let directory = tempfile::tempdir().unwrap();
-    let (data, log) = (directory.path().join("request"), directory.path().join("log"));
-    std::fs::write(&data, body()).unwrap();
-    let h2load = |requests: usize, log: Option<&std::path::Path>| {
-        let mut command = Command::new("taskset");
-        command.args(["-c", "1", "h2load", "-c", "4", "-m", "32", "-n", &requests.to_string()]);
-        command.args(["-H", "content-type: application/grpc", "-H", "te: trailers", "-d"]).arg(&data);
-        if let Some(log) = log {
-            command.arg("--log-file").arg(log);
-        }
-        command.arg(format!(
-            "http://127.0.0.1:{}/envoy.service.ratelimit.v3.RateLimitService/ShouldRateLimit",
-            server.port
-        ));
-        let output = command.output().expect("h2load (Debian package nghttp2-client) and taskset must be installed");
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
-        text
-    };
-    h2load(requests / 10, None);
+    let log = directory.path().join("log");
     let before = server.cpu_us();
-    let text = h2load(requests, Some(&log));
+    let text = h2load(server, load, Some(&log));
     let cpu = server.cpu_us() - before;
-    let mut latencies: Vec<u32> = Vec::with_capacity(requests);
+    let mut requests = Vec::with_capacity(load.requests);
     let mut failed = 0;
     for line in std::fs::read_to_string(&log).unwrap().lines() {
-        let mut fields = line.split_ascii_whitespace().skip(1);
+        let mut fields = line.split_ascii_whitespace();
+        let start = fields.next().unwrap().parse().unwrap();
         failed += usize::from(fields.next() != Some("200"));
-        latencies.push(fields.next().unwrap().parse().unwrap());
+        requests.push((start, fields.next().unwrap().parse().unwrap()));
     }
+    failed += load.requests - requests.len();
+    let mut latencies: Vec<u32> = requests.iter().map(|(_, took)| *took).collect();
     latencies.sort_unstable();
     let finished = text.lines().find(|line| line.starts_with("finished in")).expect("h2load's closing lines");
     let rate = finished.split(", ").nth(1).and_then(|text| text.strip_suffix(" req/s")).unwrap();
     #[allow(clippy::cast_precision_loss)]
-    let cpu_us_per_request = cpu as f64 / requests as f64;
-    Run { requests_per_second: rate.parse().unwrap(), cpu_us_per_request, latencies, failed }
+    let cpu_us_per_request = cpu as f64 / load.requests as f64;
+    Run { requests_per_second: rate.parse().unwrap(), cpu_us_per_request, latencies, requests, failed }
+}
+
+fn h2load(server: &Server, load: &Load, log: Option<&Path>) -> String {
+    let mut data = tempfile::NamedTempFile::new().unwrap();
+    data.write_all(&body(load.domain)).unwrap();
+    let mut command = Command::new("taskset");
+    command.args(["-c", load.cores, "h2load", "-c", &load.connections.to_string(), "-m", &load.streams.to_string()]);
+    command.args(["-n", &load.requests.to_string(), "-d"]).arg(data.path());
+    command.args(["-H", "content-type: application/grpc", "-H", "te: trailers"]);
+    if let Some(log) = log {
+        command.arg("--log-file").arg(log);
+    }
+    command
+        .arg(format!("http://127.0.0.1:{}/envoy.service.ratelimit.v3.RateLimitService/ShouldRateLimit", server.port));
+    let output = command.output().expect("h2load (Debian package nghttp2-client) and taskset must be installed");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
+    text
 }

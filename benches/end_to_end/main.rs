@@ -10,39 +10,62 @@
 //!
 //! It prints requests/s, latency percentiles and CPU microseconds per request, and the ratios round by round, which
 //! hold on a noisy machine where single figures do not. Options: `-- --rounds N --requests N --only NAME[,NAME]`.
-#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
+//!
+//! `-- --scenario workers` compares one worker with two, and a load on many connections with the same on one.
+//! `-- --scenario reload` replaces a file of 100 000 rules while the server is under full load.
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 #[path = "../support/mod.rs"]
 mod support;
 
 mod load;
+mod reload;
 mod report;
 mod servers;
+mod workers;
 
 use std::process::ExitCode;
 
+use load::Load;
+
+/// What the command line says.
+struct Options {
+    rounds: usize,
+    requests: usize,
+    only: Option<String>,
+}
+
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    if let Some(position) = arguments.iter().position(|argument| argument == "--serve") {
-        return servers::serve(&arguments[position + 1]);
-    }
     let value = |name: &str| {
         let position = arguments.iter().position(|argument| argument == name)?;
         arguments.get(position + 1).cloned()
     };
+    if let Some(name) = value("--serve") {
+        return servers::serve(&name);
+    }
     let number = |name: &str, default: usize| value(name).map_or(default, |text| text.parse().expect("a number"));
-    let only = value("--only");
+    let options =
+        Options { rounds: number("--rounds", 5), requests: number("--requests", 200_000), only: value("--only") };
+    match value("--scenario").as_deref() {
+        None => side_by_side(&options),
+        Some("workers") => workers::run(&options),
+        Some("reload") => reload::run(&options),
+        Some(other) => panic!("no scenario {other}; there are workers and reload"),
+    }
+    ExitCode::SUCCESS
+}
+
+fn side_by_side(options: &Options) {
     let names: Vec<&str> = servers::NAMES
         .into_iter()
-        .filter(|name| only.as_ref().is_none_or(|only| only.split(',').any(|each| each == *name)))
+        .filter(|name| options.only.as_ref().is_none_or(|only| only.split(',').any(|each| each == *name)))
         .collect();
-    let rounds = number("--rounds", 5);
-    let requests = number("--requests", 200_000);
     let mut runs = Vec::new();
-    for round in 0..=rounds {
+    for round in 0..=options.rounds {
         for name in &names {
-            let server = servers::Server::start(name);
-            let run = load::run(&server, requests);
+            let server = servers::Server::start(name, "0", &[]);
+            let run = load::run(&server, &Load { requests: options.requests, ..Load::default() });
             // The first round warms the machine up.
             if round > 0 {
                 runs.push((*name, run));
@@ -50,5 +73,4 @@ fn main() -> ExitCode {
         }
     }
     report::print(&names, &runs);
-    ExitCode::SUCCESS
 }

@@ -7,10 +7,13 @@ fn median(mut values: Vec<f64>) -> f64 {
     values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
-pub fn print(names: &[&str], runs: &[(&str, Run)]) {
-    let of = |name: &str, figure: fn(&Run) -> f64| -> Vec<f64> {
-        runs.iter().filter(|(each, _)| *each == name).map(|(_, run)| figure(run)).collect()
-    };
+fn figures(runs: &[(&str, Run)], name: &str, figure: fn(&Run) -> f64) -> Vec<f64> {
+    runs.iter().filter(|(each, _)| *each == name).map(|(_, run)| figure(run)).collect()
+}
+
+/// The medians of each.
+pub fn table(names: &[&str], runs: &[(&str, Run)]) {
+    let of = |name: &str, figure: fn(&Run) -> f64| figures(runs, name, figure);
     println!("medians of {} rounds:", runs.len() / names.len().max(1));
     println!(
         "{:<14} {:>10} {:>12} {:>8} {:>8} {:>8} {:>7}",
@@ -27,9 +30,15 @@ pub fn print(names: &[&str], runs: &[(&str, Run)]) {
             runs.iter().filter(|(each, _)| each == name).map(|(_, run)| run.failed).sum::<usize>(),
         );
     }
+}
+
+/// The medians of each, and how the last compares with the others.
+pub fn print(names: &[&str], runs: &[(&str, Run)]) {
+    table(names, runs);
+    let of = |name: &str| figures(runs, name, |run| run.cpu_us_per_request);
     let Some(last) = names.last() else { return };
     for other in &names[..names.len() - 1] {
-        let pairs = of(last, |run| run.cpu_us_per_request).into_iter().zip(of(other, |run| run.cpu_us_per_request));
+        let pairs = of(last).into_iter().zip(of(other));
         let mut ratios: Vec<f64> = pairs.map(|(one, other)| one / other).collect();
         ratios.sort_by(f64::total_cmp);
         println!(

@@ -1,12 +1,14 @@
 //! The servers under load. Each runs in a process of its own: this program again, pinned to the first core.
 
 use std::io::{BufRead as _, BufReader, Write as _};
-use std::process::{Child, Command, ExitCode, Stdio};
+use std::net::SocketAddr;
+use std::process::{Child, ChildStdout, Command, ExitCode, Stdio};
 
 use envoy_types::pb::envoy::service::ratelimit::v3::rate_limit_service_server::{
     RateLimitService, RateLimitServiceServer,
 };
 use envoy_types::pb::envoy::service::ratelimit::v3::{RateLimitRequest, RateLimitResponse};
+use tidegate::config::Config;
 use tokio::net::TcpListener;
 use tokio::runtime::Builder;
 use tonic::transport::server::TcpIncoming;
@@ -17,23 +19,34 @@ pub const NAMES: [&str; 3] = ["tonic-default", "tonic-worker", "tidegate"];
 /// A running server; killed when dropped.
 pub struct Server {
     pub port: u16,
+    lines: BufReader<ChildStdout>,
     child: Child,
 }
 
 impl Server {
-    pub fn start(name: &str) -> Self {
+    /// Starts the server of that name on these cores, with more environment for [`tidegate`].
+    pub fn start(name: &str, cores: &str, environment: &[(&str, &str)]) -> Self {
         let program = std::env::current_exe().unwrap();
         let mut child = Command::new("taskset")
-            .args(["-c", "0"])
+            .args(["-c", cores])
             .arg(program)
             .args(["--serve", name])
+            .envs(environment.iter().copied())
             .stdout(Stdio::piped())
             .spawn()
             .expect("taskset (util-linux) must be installed");
+        let mut lines = BufReader::new(child.stdout.take().unwrap());
         let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        lines.read_line(&mut line).unwrap();
         let port = line.trim().parse().expect("the server's port");
-        Self { port, child }
+        Self { port, lines, child }
+    }
+
+    /// Waits until the server tells something more.
+    pub fn next_line(&mut self) -> String {
+        let mut line = String::new();
+        self.lines.read_line(&mut line).unwrap();
+        line.trim().to_owned()
     }
 
     /// User and system time so far, in microseconds.
@@ -87,11 +100,35 @@ async fn answer_ok() {
         .unwrap();
 }
 
+/// The real server: `BENCH_WORKERS` workers (1), the rules in `BENCH_RULES` (10 000 in five domains).
 fn tidegate() {
+    let variable = |name: &str| std::env::var(name).ok();
     let directory = tempfile::tempdir().unwrap();
+    let rules = variable("BENCH_RULES").map_or_else(|| directory.path().to_owned(), Into::into);
     for number in 0..5 {
         let name = format!("domain-{number}");
         std::fs::write(directory.path().join(format!("{name}.yaml")), crate::support::yaml(&name, 2_000)).unwrap();
     }
-    todo!()
+    let any = SocketAddr::from(([127, 0, 0, 1], 0));
+    let mut config = Config::default();
+    config.grpc.address = any;
+    config.grpc.workers = variable("BENCH_WORKERS").map_or(1, |text| text.parse().unwrap());
+    config.http.address = any;
+    config.admin.address = any;
+    config.rules.paths = vec![rules];
+    let running = tidegate::server::start(config).unwrap();
+    ready(running.grpc_address.unwrap().port());
+    let mut revision = running.context.limiter.active().revision;
+    Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+        // The reload scenario reads when a new rule set is in force.
+        loop {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+            let now = running.context.limiter.active().revision;
+            if now != revision {
+                revision = now;
+                println!("revision {revision} at {}", crate::reload::micros());
+                std::io::stdout().flush().unwrap();
+            }
+        }
+    });
 }

@@ -55,8 +55,15 @@ pub trait CounterStore: Send + Sync + 'static {
     /// [`StoreError`] when the store cannot answer; what was charged is then unknown.
     fn perform(&self, hits: &[Hit<'_>], charge: Charge) -> impl Future<Output = Result<Outcomes, StoreError>> + Send;
 
-    /// The state of one counter as a peek would see it, without consuming or creating anything; `None` when there is
-    /// no such counter.
+    /// [`CounterStore::perform`], of a store that never waits; `None` of one that does. The request path asks this
+    /// first: an answer on the spot needs no future, whose state would be copied with every request.
+    fn perform_now(&self, hits: &[Hit<'_>], charge: Charge) -> Option<Outcomes> {
+        let _ = (hits, charge);
+        None
+    }
+
+    /// The state of one counter, and the verdict on one more hit (on a peek, where the limit is post-paid), without
+    /// consuming or creating anything; `None` when there is no such counter.
     ///
     /// # Errors
     /// [`StoreError`] when the store cannot answer.

@@ -18,10 +18,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::{ArcSwap, Guard};
 
+use crate::core::algorithm::Outcome;
 use crate::core::decision::Decision;
 use crate::core::descriptor::Request;
-use crate::core::ruleset::RuleSet;
-use crate::counters::{CounterStore, StoreError};
+use crate::core::ruleset::{Domain, RuleSet};
+use crate::counters::{CounterStore, Hit, Outcomes, StoreError};
 use crate::telemetry::decisions::{DecisionMetrics, RuleSeries};
 
 pub use accounting::near_limit_threshold;
@@ -146,32 +147,64 @@ impl<S: CounterStore> Limiter<S> {
     ///
     /// # Errors
     /// [`DecideError`] when the request has no meaning, or the store no answer.
-    pub async fn decide<'s>(&self, active: &'s Active, request: &Request<'s>) -> Result<Decision<'s>, DecideError> {
+    pub async fn decide<'s>(&self, active: &'s Active, request: &Request<'_>) -> Result<Decision<'s>, DecideError> {
+        let Some(domain) = self.domain(active, request)? else { return Ok(combine::unknown_domain(request)) };
+        let resolved = resolve::resolve(domain, request);
+        let hits = resolve::hits(&resolved, request, &self.options);
+        let outcomes = if hits.is_empty() { Outcomes::new() } else { self.store.perform(&hits, domain.charge).await? };
+        Ok(self.conclude(active, request, domain, &resolved, &hits, &outcomes))
+    }
+
+    /// [`Limiter::decide`] with a store that never waits; `None` with one that does.
+    pub fn decide_now<'s>(
+        &self,
+        active: &'s Active,
+        request: &Request<'_>,
+    ) -> Option<Result<Decision<'s>, DecideError>> {
+        let domain = match self.domain(active, request) {
+            Ok(Some(domain)) => domain,
+            Ok(None) => return Some(Ok(combine::unknown_domain(request))),
+            Err(error) => return Some(Err(error)),
+        };
+        let resolved = resolve::resolve(domain, request);
+        let hits = resolve::hits(&resolved, request, &self.options);
+        let outcomes = if hits.is_empty() { Outcomes::new() } else { self.store.perform_now(&hits, domain.charge)? };
+        Some(Ok(self.conclude(active, request, domain, &resolved, &hits, &outcomes)))
+    }
+
+    /// The domain that a request asks about, if it has rules.
+    fn domain<'s>(&self, active: &'s Active, request: &Request<'_>) -> Result<Option<&'s Domain>, DecideError> {
         if active.revision == 0 {
             return Err(DecideError::NoRules);
         }
         if request.domain.is_empty() {
             return Err(DecideError::EmptyDomain);
         }
-        if request.descriptors.is_empty() {
+        let (got, max) = (request.descriptors.len(), self.options.max_descriptors);
+        if got == 0 {
             return Err(DecideError::EmptyDescriptors);
         }
-        if request.descriptors.len() > self.options.max_descriptors {
-            return Err(DecideError::TooManyDescriptors {
-                got: request.descriptors.len(),
-                max: self.options.max_descriptors,
-            });
+        if got > max {
+            return Err(DecideError::TooManyDescriptors { got, max });
         }
-        let Some(domain) = active.rules.domain(request.domain) else {
+        let domain = active.rules.domain(request.domain);
+        if domain.is_none() {
             self.metrics.unknown_domain(&String::from_utf8_lossy(request.domain));
-            return Ok(combine::unknown_domain(request));
-        };
-        let resolved = resolve::resolve(domain, request);
-        let hits = resolve::hits(&resolved, request, &self.options);
-        let outcomes =
-            if hits.is_empty() { Default::default() } else { self.store.perform(&hits, domain.charge).await? };
-        let decision = combine::combine(domain, &resolved, &hits, &outcomes, &self.options);
+        }
+        Ok(domain)
+    }
+
+    fn conclude<'s>(
+        &self,
+        active: &Active,
+        request: &Request<'_>,
+        domain: &'s Domain,
+        resolved: &[resolve::Resolved<'s>],
+        hits: &[Hit<'_>],
+        outcomes: &[Outcome],
+    ) -> Decision<'s> {
+        let decision = combine::combine(domain, resolved, hits, outcomes, &self.options);
         self.account(active, request, &decision);
-        Ok(decision)
+        decision
     }
 }

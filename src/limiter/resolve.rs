@@ -34,7 +34,7 @@ pub(super) type AllResolved<'s> = SmallVec<[Resolved<'s>; 4]>;
 /// The most limits of one rule that can be replaced one by one.
 const REPLACEABLE: usize = 64;
 
-pub(super) fn resolve<'s>(domain: &'s Domain, request: &Request<'s>) -> AllResolved<'s> {
+pub(super) fn resolve<'s>(domain: &'s Domain, request: &Request<'_>) -> AllResolved<'s> {
     let mut resolved: AllResolved<'s> = request
         .descriptors
         .iter()
@@ -56,7 +56,7 @@ pub(super) fn resolve<'s>(domain: &'s Domain, request: &Request<'s>) -> AllResol
     resolved
 }
 
-fn target<'s>(domain: &'s Domain, descriptor: &Descriptor<'s>) -> Target<'s> {
+fn target<'s>(domain: &'s Domain, descriptor: &Descriptor<'_>) -> Target<'s> {
     match descriptor.limit {
         Some(brought) if domain.accept_overrides => override_target(domain, descriptor, brought),
         _ => domain.find(&descriptor.entries).map_or(Target::Nothing, |rule| Target::Rule { rule, replaced: 0 }),
@@ -100,7 +100,7 @@ fn replace(resolved: &mut AllResolved<'_>) {
 }
 
 /// The limits of a descriptor that count, in order.
-pub(super) fn counted_limits<'s>(rule: &'s Rule, replaced: u64) -> impl Iterator<Item = &'s RuleLimit> {
+pub(super) fn counted_limits(rule: &Rule, replaced: u64) -> impl Iterator<Item = &RuleLimit> {
     let counts = move |position: usize| position >= REPLACEABLE || replaced & (1 << position) == 0;
     rule.limits().iter().enumerate().filter(move |(position, _)| counts(*position)).map(|(_, limit)| limit)
 }

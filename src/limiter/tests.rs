@@ -11,7 +11,7 @@ use crate::core::descriptor::{Descriptor, Entry, LimitOverride, Request};
 use crate::core::limit::{Limit, LimitParts, Unit, Window};
 use crate::core::ruleset::RuleSet;
 use crate::core::spec::{Charge, DescriptorSpec, DomainSpec, EffectSpec, LimitSpec};
-use crate::counters::memory::MemoryStore;
+use crate::counters::memory::{MemoryOptions, MemoryStore};
 use crate::telemetry::decisions::DecisionMetrics;
 
 type TestLimiter = Limiter<MemoryStore<ManualClock>>;
@@ -36,8 +36,12 @@ fn unlimited(key: &str, replaces: &[&str]) -> DescriptorSpec {
     DescriptorSpec { effect, ..rule(key, Vec::new()) }
 }
 
+fn store(max_counters: usize) -> MemoryStore<ManualClock> {
+    MemoryStore::new(ManualClock::at(Micros::from_secs(1_700_000_000)), MemoryOptions { max_counters })
+}
+
 fn limiter_with(domain: DomainSpec, options: LimiterOptions) -> TestLimiter {
-    let store = MemoryStore::new(ManualClock::at(Micros::from_secs(1_700_000_000)), 10_000);
+    let store = store(10_000);
     let limiter = Limiter::new(store, options, Arc::new(DecisionMetrics::default()));
     limiter.publish(RuleSet::compile(vec![domain], false).unwrap());
     limiter
@@ -95,7 +99,7 @@ use Code::{Ok as Pass, OverLimit};
 
 #[test]
 fn requests_without_meaning_are_refused() {
-    let store = MemoryStore::new(ManualClock::at(Micros::ZERO), 10);
+    let store = store(10);
     let fresh: TestLimiter = Limiter::new(store, LimiterOptions::default(), Arc::default());
     let decide = |limiter: &TestLimiter, request: &Request<'static>| {
         block_on(limiter.decide(&limiter.active(), request)).map(|_| ()).unwrap_err()

@@ -40,10 +40,10 @@ impl Meter for FixedWindow {
         self.count
     }
 
-    fn wait(&self, limit: &Limit, now: Micros, hits: u64) -> Option<Micros> {
+    fn wait(&self, limit: &Limit, now: Micros, before: u64, hits: u64) -> Option<Micros> {
         if hits > limit.amount() {
             None
-        } else if self.count + hits <= limit.amount() {
+        } else if self.count + before + hits <= limit.amount() {
             Some(Micros::ZERO)
         } else {
             Some((self.end - now).max(Micros(1)))

@@ -65,8 +65,7 @@ impl Interval {
 impl LeakyBucket {
     /// The time to drain, in parts of a microsecond.
     fn backlog(&self, interval: Interval) -> u128 {
-        let fraction = u128::from(self.fraction).min(interval.denominator - 1);
-        u128::from((self.arrival - self.seen).0) * interval.denominator + fraction
+        u128::from((self.arrival - self.seen).0) * interval.denominator + u128::from(self.fraction)
     }
 
     fn set_backlog(&mut self, parts: u128, interval: Interval) {
@@ -78,11 +77,16 @@ impl LeakyBucket {
 }
 
 impl Meter for LeakyBucket {
-    fn settle(&mut self, _: &Limit, now: Now) -> Micros {
+    fn settle(&mut self, limit: &Limit, now: Now) -> Micros {
         self.seen = now.mono.max(self.seen);
         if self.arrival < self.seen {
             self.arrival = self.seen;
             self.fraction = 0;
+        } else if self.fraction > 0
+            && let Some(interval) = Interval::of(limit)
+        {
+            // Of another limit, if it is that large.
+            self.fraction = self.fraction.min((interval.denominator - 1) as u64);
         }
         self.seen
     }
@@ -93,13 +97,14 @@ impl Meter for LeakyBucket {
         u64::try_from(level).unwrap_or(MAX_HITS).min(MAX_HITS)
     }
 
-    fn wait(&self, limit: &Limit, _: Micros, hits: u64) -> Option<Micros> {
+    fn wait(&self, limit: &Limit, _: Micros, before: u64, hits: u64) -> Option<Micros> {
         let Some(interval) = Interval::of(limit) else {
             return (hits == 0).then_some(Micros::ZERO);
         };
         let capacity = interval.times(limit.capacity()).min(interval.most());
         let room = capacity.checked_sub(interval.times(hits))?;
-        let surplus = self.backlog(interval).saturating_sub(room);
+        let backlog = (self.backlog(interval) + interval.times(before)).min(interval.most());
+        let surplus = backlog.saturating_sub(room);
         Some(saturating_micros(surplus.div_ceil(interval.denominator)))
     }
 

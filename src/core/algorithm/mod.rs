@@ -14,7 +14,7 @@
 //!   counts as the last one. Of the wall clock only the window is remembered, so that a reading earlier than the
 //!   window counts as its start, while a step back inside the window is taken as it is.
 //! - All arithmetic is in whole numbers and exact; a level that is no whole number reads rounded up, and a wait is
-//!   the first microsecond at which the hits fit.
+//!   the first microsecond at which the same hits fit, also after what their own denial has recorded.
 //! - An amount of 0 admits nothing. A bucket that drains at the rate 0 would never empty: it keeps what it holds, but
 //!   records nothing more and reads as empty until the amount is back.
 //!
@@ -139,8 +139,8 @@ impl State {
         }
     }
 
-    /// What [`State::apply`] would answer, as far as the verdict goes, while nothing is charged, not even what
-    /// `Over::Record` would record: level, remaining and reset are those of the untouched counter.
+    /// Whether [`State::apply`] would allow it, while nothing is charged, not even what `Over::Record` would record:
+    /// wait, level, remaining and reset are those of the untouched counter.
     #[must_use]
     pub fn evaluate(&self, limit: &Limit, now: Now, operation: Operation) -> Outcome {
         if self.algorithm() != limit.algorithm() {
@@ -151,7 +151,7 @@ impl State {
             // Does without a copy: its answers need no settling.
             Self::SlidingWindowLog(meter) => {
                 let now = meter.present(now);
-                answer(&**meter, limit, now, judge(&**meter, limit, now, operation))
+                answer(&**meter, limit, now, judge(&**meter, limit, now, operation, Over::Drop))
             }
             Self::SlidingWindowCounter(meter) => consider(*meter, limit, now, operation),
             Self::TokenBucket(meter) => consider(*meter, limit, now, operation),
@@ -194,8 +194,9 @@ trait Meter {
     /// Hits consumed, rounded up, at most `MAX_HITS`.
     fn level(&self, limit: &Limit, now: Micros) -> u64;
 
-    /// How long until `hits` more fit: zero when they do now, `None` when they never will.
-    fn wait(&self, limit: &Limit, now: Micros, hits: u64) -> Option<Micros>;
+    /// How long until `hits` more fit, when `before` have been consumed just before: zero when they do now, `None` when
+    /// they never will.
+    fn wait(&self, limit: &Limit, now: Micros, before: u64, hits: u64) -> Option<Micros>;
 
     /// Consumes `hits`, whether they fit or not.
     fn charge(&mut self, limit: &Limit, now: Micros, hits: u64);
@@ -210,7 +211,7 @@ trait Meter {
 /// [`State::apply`] for one algorithm.
 fn perform<M: Meter>(meter: &mut M, limit: &Limit, now: Now, operation: Operation) -> Outcome {
     let now = meter.settle(limit, now);
-    let verdict = judge(meter, limit, now, operation);
+    let verdict = judge(meter, limit, now, operation, limit.over());
     match operation {
         Operation::Charge(0) => {}
         Operation::Charge(hits) => {
@@ -226,19 +227,25 @@ fn perform<M: Meter>(meter: &mut M, limit: &Limit, now: Now, operation: Operatio
 /// [`State::evaluate`] for one algorithm, on a copy of the state.
 fn consider<M: Meter>(mut meter: M, limit: &Limit, now: Now, operation: Operation) -> Outcome {
     let now = meter.settle(limit, now);
-    let verdict = judge(&meter, limit, now, operation);
+    let verdict = judge(&meter, limit, now, operation, Over::Drop);
     answer(&meter, limit, now, verdict)
 }
 
-fn judge<M: Meter>(meter: &M, limit: &Limit, now: Micros, operation: Operation) -> Verdict {
-    let hits = match operation {
+/// The verdict on an operation that is denied and recorded, or denied and dropped.
+fn judge<M: Meter>(meter: &M, limit: &Limit, now: Micros, operation: Operation, over: Over) -> Verdict {
+    let (hits, recorded) = match operation {
         Operation::Refund(_) => return Verdict::Allowed,
-        Operation::Charge(0) if limit.post_paid() => 1,
+        Operation::Charge(0) if limit.post_paid() => (1, 0),
         Operation::Charge(_) if limit.post_paid() => return Verdict::Allowed,
-        Operation::Charge(hits) => hits,
+        Operation::Charge(hits) if over == Over::Record => (hits, hits),
+        Operation::Charge(hits) => (hits, 0),
     };
-    match meter.wait(limit, now, hits) {
+    match meter.wait(limit, now, 0, hits) {
         Some(Micros::ZERO) => Verdict::Allowed,
+        // Who is denied and recorded has to wait for that, too.
+        Some(_) if recorded > 0 => {
+            meter.wait(limit, now, recorded, hits).map_or(Verdict::InsufficientCapacity, Verdict::NotUntil)
+        }
         Some(wait) => Verdict::NotUntil(wait),
         None => Verdict::InsufficientCapacity,
     }

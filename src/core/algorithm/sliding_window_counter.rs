@@ -51,16 +51,17 @@ impl Meter for SlidingWindowCounter {
         (self.current + covered as u64).min(MAX_HITS)
     }
 
-    fn wait(&self, limit: &Limit, now: Micros, hits: u64) -> Option<Micros> {
+    fn wait(&self, limit: &Limit, now: Micros, before: u64, hits: u64) -> Option<Micros> {
         let room = limit.amount().checked_sub(hits)?;
-        if self.level(limit, now) <= room {
+        if self.level(limit, now) + before <= room {
             return Some(Micros::ZERO);
         }
         let window = window_length(limit);
-        let fits_from = match room.checked_sub(self.current).map(|room| first_fit(self.previous, room, window)) {
+        let current = (self.current + before).min(MAX_HITS);
+        let fits_from = match room.checked_sub(current).map(|room| first_fit(self.previous, room, window)) {
             Some(elapsed) if elapsed < window => elapsed,
             // In the next window at the earliest, where the present one is the previous.
-            _ => window.saturating_add(first_fit(self.current, room, window)),
+            _ => window.saturating_add(first_fit(current, room, window)),
         };
         Some((self.start + Micros(fits_from) - now).max(Micros(1)))
     }

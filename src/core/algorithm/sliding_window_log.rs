@@ -99,12 +99,12 @@ impl Meter for SlidingWindowLog {
         (self.total - self.stale(limit, now).1).min(MAX_HITS)
     }
 
-    fn wait(&self, limit: &Limit, now: Micros, hits: u64) -> Option<Micros> {
+    fn wait(&self, limit: &Limit, now: Micros, before: u64, hits: u64) -> Option<Micros> {
         if hits > limit.amount() {
             return None;
         }
         let (stale, stale_hits) = self.stale(limit, now);
-        let mut surplus = (self.total - stale_hits + hits).saturating_sub(limit.amount());
+        let mut surplus = (self.total - stale_hits + before + hits).saturating_sub(limit.amount());
         if surplus == 0 {
             return Some(Micros::ZERO);
         }
@@ -115,7 +115,7 @@ impl Meter for SlidingWindowLog {
                 return Some((entry.time + window - now).max(Micros(1)));
             }
         }
-        // Not reached: with every entry gone, whatever is not above the amount fits.
+        // When what was consumed just before has left, too.
         Some(window)
     }
 

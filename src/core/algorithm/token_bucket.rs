@@ -57,13 +57,15 @@ impl Meter for TokenBucket {
         if limit.amount() == 0 { 0 } else { (self.whole + u64::from(self.fraction > 0)).min(MAX_HITS) }
     }
 
-    fn wait(&self, limit: &Limit, _: Micros, hits: u64) -> Option<Micros> {
+    fn wait(&self, limit: &Limit, _: Micros, before: u64, hits: u64) -> Option<Micros> {
         let room = limit.capacity().checked_sub(hits)?;
         if limit.amount() == 0 {
             return Some(Micros::ZERO);
         }
         let window = window_length(limit);
-        let surplus = self.parts(window).saturating_sub(u128::from(room) * u128::from(window));
+        let most = u128::from(MAX_HITS) * u128::from(window);
+        let consumed = (self.parts(window) + u128::from(before) * u128::from(window)).min(most);
+        let surplus = consumed.saturating_sub(u128::from(room) * u128::from(window));
         Some(saturating_micros(surplus.div_ceil(u128::from(limit.amount()))))
     }
 

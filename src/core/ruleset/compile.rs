@@ -260,7 +260,8 @@ impl Compiler<'_> {
             quota_mode: spec.quota_mode,
             varying: bits(|step| {
                 let fixed = !step.value.is_empty() && !step.value.contains('*');
-                !fixed && !(step.share_threshold && step.has_wildcard())
+                let shared = step.share_threshold && step.has_wildcard();
+                !fixed && !shared
             }),
             varying_keys: bits(|step| step.key.contains('*') && !step.share_threshold),
             metric_key: self.metric_key().into(),

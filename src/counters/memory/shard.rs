@@ -168,10 +168,12 @@ impl Shard {
         }
     }
 
-    /// A peek at a counter; `None` when there is none, or none any more.
+    /// The state of a counter, and the verdict on one more hit; `None` when there is none, or none any more.
     pub fn inspect(&self, key: Fingerprint, limit: &Limit, now: Now) -> Option<Outcome> {
         let entry = &self.entries[self.position(key)?];
-        (!entry.is_expired(now)).then(|| entry.evaluate(limit, now, Operation::Charge(0)))
+        // A post-paid limit lets every charge pass; what it denies are the peeks before them.
+        let one_more = Operation::Charge(u64::from(!limit.post_paid()));
+        (!entry.is_expired(now)).then(|| entry.evaluate(limit, now, one_more))
     }
 
     /// Makes a fresh counter unless there is one. `false` when there is no room.

@@ -60,7 +60,7 @@ fn a_shard_finds_what_it_holds() {
         }
         let name = random.u64(..400);
         // Half of the keys in one slot of the index.
-        let key = Fingerprint { high: name, low: if name % 2 == 0 { 0 } else { name } };
+        let key = Fingerprint { high: name, low: if name.is_multiple_of(2) { 0 } else { name } };
         let window = now.wall.0 / 1_000_000;
         let count = counts.entry(name).or_default();
         *count = if count.0 == window { (window, count.1 + 1) } else { (window, 1) };

@@ -27,14 +27,29 @@ struct Trace {
     path: PathBuf,
     /// Where the links on the way lead.
     real: PathBuf,
-    /// Device, inode, size, and the times of the last changes of content and of anything.
-    stat: Option<(u64, u64, u64, (i64, i64), (i64, i64))>,
+    stat: Option<Stat>,
+}
+
+/// What changes when a file does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Stat {
+    device: u64,
+    inode: u64,
+    size: u64,
+    /// The last change of content, and of anything: seconds and nanoseconds.
+    modified: (i64, i64),
+    changed: (i64, i64),
 }
 
 impl Trace {
     fn new(path: &Path, real: PathBuf, metadata: Option<&Metadata>) -> Self {
-        let stat =
-            metadata.map(|m| (m.dev(), m.ino(), m.size(), (m.mtime(), m.mtime_nsec()), (m.ctime(), m.ctime_nsec())));
+        let stat = metadata.map(|metadata| Stat {
+            device: metadata.dev(),
+            inode: metadata.ino(),
+            size: metadata.size(),
+            modified: (metadata.mtime(), metadata.mtime_nsec()),
+            changed: (metadata.ctime(), metadata.ctime_nsec()),
+        });
         Self { path: path.to_owned(), real, stat }
     }
 }

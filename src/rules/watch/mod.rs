@@ -23,6 +23,7 @@ use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
 
 use super::files::{Fingerprint, Listing, Loaded, Sources, load_listed};
 use super::report::Report;
+use crate::threads;
 
 use events::{Events, Signal, Waker, Writing};
 pub use status::Status;
@@ -101,7 +102,10 @@ pub fn watch(
     };
     // Whatever changed since the first load is found by a first look, once the watches are in place.
     engine.look();
-    let thread = thread::Builder::new().name("rules-watch".to_owned()).spawn(move || engine.run())?;
+    let thread = thread::Builder::new().name("rules-watch".to_owned()).spawn(move || {
+        threads::give_way();
+        engine.run();
+    })?;
     Ok(Watcher { waker, thread: Some(thread) })
 }
 

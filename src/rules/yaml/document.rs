@@ -107,8 +107,8 @@ impl FileReader<'_, '_> {
     fn descriptor(&mut self, node: NodeId) -> Option<DescriptorSpec> {
         let fields = self.reader.fields(&[node], Place::Descriptor);
         let at = self.reader.at(node);
-        let key = self.reader.text(Key::Key, fields.get(Key::Key)).map(str::to_owned);
-        if self.reader.is_missing(&fields, Key::Key) {
+        let key = self.reader.text(Key::Entry, fields.get(Key::Entry)).map(str::to_owned);
+        if self.reader.is_missing(&fields, Key::Entry) {
             self.reader.problems.error(at, "descriptor has empty key", "write 'key: <name>'");
         }
         let value = self.reader.text(Key::Value, fields.get(Key::Value)).map(str::to_owned);

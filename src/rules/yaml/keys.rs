@@ -89,7 +89,7 @@ keys! {
     ResponseHeaders "response_headers" own File,
     AcceptOverrides "accept_overrides" own File,
     AcceptRefunds "accept_refunds" own File,
-    Key "key" reference Descriptor,
+    Entry "key" reference Descriptor,
     Value "value" reference Descriptor,
     RateLimit "rate_limit" reference Descriptor,
     RateLimits "rate_limits" own Descriptor,

@@ -1,0 +1,103 @@
+//! The command line: one file a subcommand, each with the same shape, arguments and `run`.
+
+mod check;
+mod client;
+mod demo;
+mod descriptor;
+mod explain;
+mod rules;
+mod serve;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Exit code of a command that could not do its work.
+const FAILURE: u8 = 1;
+
+/// Rate limits for Envoy and Istio, over gRPC, and for everything else over HTTP.
+#[derive(Debug, Parser)]
+#[command(name = "tidegate", version, arg_required_else_help = true, max_term_width = 100, after_long_help = EXAMPLES)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXAMPLES: &str = "\
+First steps:
+  tidegate demo                       see it at work, nothing else needed
+  tidegate serve                      start it with the example rules built in
+  tidegate serve --rules rules/       start it with your rules
+  tidegate rules validate rules/      check rules before they go live
+  tidegate check --domain edge remote_address=203.0.113.9
+                                      ask the running server, as Envoy would
+  curl -i localhost:8080/rate-limit -H 'content-type: application/json' -d '{\"user_id\": \"alice\"}'
+                                      the same over HTTP
+
+Ports, unless configured otherwise:
+  8081  gRPC, for Envoy's rate limit filter (envoy.service.ratelimit.v3)
+  8080  HTTP: POST /rate-limit, POST /json, /healthcheck, /livez, /readyz
+  6070  administration, on loopback only: /metrics, /rlconfig, /stats, and what `tidegate explain` asks
+
+`tidegate help COMMAND` tells more about each command.";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the server
+    Serve(serve::Args),
+    /// Show a running server under lively traffic, in this terminal
+    Demo(demo::Args),
+    /// Work with rule files
+    #[command(subcommand)]
+    Rules(rules::Command),
+    /// Ask a running server for a decision, as Envoy would
+    Check(check::Args),
+    /// Tell which rule of a running server applies to a descriptor, and why
+    Explain(explain::Args),
+}
+
+/// Parses the command line and runs what it says.
+#[must_use]
+pub fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Serve(args) => serve::run(args),
+        Command::Demo(args) => demo::run(args),
+        Command::Rules(command) => rules::run(command),
+        Command::Check(args) => check::run(args),
+        Command::Explain(args) => explain::run(args),
+    };
+    result.unwrap_or_else(|error| {
+        eprintln!("tidegate: {error:#}");
+        ExitCode::from(FAILURE)
+    })
+}
+
+/// Output of a command.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+enum Format {
+    /// For people.
+    #[default]
+    Text,
+    /// For programs.
+    Json,
+}
+
+/// Writes to standard output, which may be a pipe that nobody reads any more; that is no error.
+fn print(text: &str) -> anyhow::Result<()> {
+    use std::io::Write as _;
+    match std::io::stdout().lock().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,77 @@
+//! `Explain`: the walk of a descriptor, and the state of the counters at its end.
+
+use smallvec::SmallVec;
+
+use super::{describe, proto};
+use crate::core::descriptor::{Descriptor, Entry};
+use crate::core::rule::Rule;
+use crate::core::ruleset::{Explanation, Step};
+use crate::counters::{CounterKey, CounterStore, StoreError};
+use crate::limiter::varying_values;
+use crate::server::Context;
+
+/// The most entries of a descriptor that are walked.
+pub const MAX_ENTRIES: usize = 128;
+
+/// Explains one descriptor. Consumes nothing.
+///
+/// # Errors
+/// When the counter store cannot answer.
+pub async fn explain(context: &Context, request: &proto::ExplainRequest) -> Result<proto::ExplainResponse, StoreError> {
+    let active = context.limiter.active();
+    let Some(domain) = active.rules.domain(request.domain.as_bytes()) else {
+        let domains = active.rules.domains().len();
+        return Ok(proto::ExplainResponse {
+            domain_known: false,
+            summary: format!(
+                "No rule applies: there are no rules for domain '{}', so every request of it is allowed. The rules in \
+                 force are for {domains} other {}.",
+                request.domain,
+                if domains == 1 { "domain" } else { "domains" }
+            ),
+            revision: active.revision,
+            ..proto::ExplainResponse::default()
+        });
+    };
+    let entries: SmallVec<[Entry<'_>; 4]> =
+        request.entries.iter().map(|entry| Entry { key: &entry.key, value: &entry.value }).collect();
+    let Explanation { steps, rule, summary } = domain.explain(&entries);
+    let mut response = proto::ExplainResponse {
+        domain_known: true,
+        steps: steps.into_iter().zip(&request.entries).map(|(step, entry)| message(step, entry)).collect(),
+        summary,
+        revision: active.revision,
+        ..proto::ExplainResponse::default()
+    };
+    if let Some(rule) = rule {
+        let descriptor = Descriptor { entries, ..Descriptor::default() };
+        response.counters = counters(context, rule, &descriptor).await?;
+        response.rule = Some(describe::rule(&domain.name, rule, describe::origin(context, rule.origin)));
+    }
+    Ok(response)
+}
+
+async fn counters(
+    context: &Context,
+    rule: &Rule,
+    descriptor: &Descriptor<'_>,
+) -> Result<Vec<proto::CounterState>, StoreError> {
+    let mut states = Vec::with_capacity(rule.limits().len());
+    for limit in rule.limits() {
+        let key = CounterKey { space: limit.counter_space, values: varying_values(rule, descriptor) };
+        let outcome = context.limiter.store().inspect(&key, &limit.limit).await?;
+        states.push(describe::counter(&limit.limit, outcome.as_ref()));
+    }
+    Ok(states)
+}
+
+fn message(step: Step, entry: &proto::Entry) -> proto::Step {
+    let other =
+        |other: crate::core::ruleset::Alternative| proto::Alternative { branch: other.branch, reason: other.reason };
+    proto::Step {
+        entry: Some(entry.clone()),
+        matched: step.matched.unwrap_or_default(),
+        reason: step.reason,
+        alternatives: step.alternatives.into_iter().map(other).collect(),
+    }
+}

@@ -1,0 +1,93 @@
+//! `tidegate.admin.v1.Admin`.
+
+use std::sync::Arc;
+
+use tonic::{Request, Response, Status};
+
+use super::describe;
+use super::explain::{self, MAX_ENTRIES};
+use super::proto::admin_server::Admin;
+use super::proto::{DescribeRulesRequest, DescribeRulesResponse, ExplainRequest, ExplainResponse};
+use crate::server::Context;
+
+/// Rules on a page when the request does not say.
+const DEFAULT_PAGE: u32 = 1_000;
+/// The most rules on a page.
+const MAX_PAGE: u32 = 10_000;
+
+/// Answers from the rules in force.
+#[derive(Clone)]
+pub struct Service {
+    context: Arc<Context>,
+}
+
+impl Service {
+    /// A service of this server.
+    pub const fn new(context: Arc<Context>) -> Self {
+        Self { context }
+    }
+}
+
+#[tonic::async_trait]
+impl Admin for Service {
+    async fn explain(&self, request: Request<ExplainRequest>) -> Result<Response<ExplainResponse>, Status> {
+        let request = request.into_inner();
+        if request.domain.is_empty() {
+            return Err(Status::invalid_argument("domain: must not be empty"));
+        }
+        if request.entries.is_empty() {
+            return Err(Status::invalid_argument("entries: a descriptor has at least one"));
+        }
+        if request.entries.len() > MAX_ENTRIES {
+            let got = request.entries.len();
+            return Err(Status::invalid_argument(format!("entries: {got}, at most {MAX_ENTRIES} are walked")));
+        }
+        match explain::explain(&self.context, &request).await {
+            Ok(response) => Ok(Response::new(response)),
+            Err(error) => Err(Status::unavailable(error.to_string())),
+        }
+    }
+
+    async fn describe_rules(
+        &self,
+        request: Request<DescribeRulesRequest>,
+    ) -> Result<Response<DescribeRulesResponse>, Status> {
+        let DescribeRulesRequest { domain, page_size, page_token } = request.into_inner();
+        if page_size > MAX_PAGE {
+            return Err(Status::invalid_argument(format!("page_size: {page_size}, at most {MAX_PAGE} fit on a page")));
+        }
+        let active = self.context.limiter.active();
+        let start = page_start(&page_token, active.revision)?;
+        let size = if page_size == 0 { DEFAULT_PAGE } else { page_size } as usize;
+        let chosen = || active.rules.domains().filter(|known| domain.is_empty() || *known.name == *domain);
+        let total = chosen().map(|domain| domain.rules().len()).sum::<usize>();
+        let rules = chosen()
+            .flat_map(|domain| domain.rules().iter().map(move |rule| (domain, rule)))
+            .skip(start)
+            .take(size)
+            .map(|(domain, rule)| describe::rule(&domain.name, rule, describe::origin(&self.context, rule.origin)))
+            .collect();
+        let next = start.saturating_add(size);
+        Ok(Response::new(DescribeRulesResponse {
+            rules,
+            next_page_token: if next < total { format!("{}:{next}", active.revision) } else { String::new() },
+            revision: active.revision,
+            total: total as u64,
+        }))
+    }
+}
+
+/// The position that a page token stands for. It holds only within one revision: in another, positions mean others.
+fn page_start(token: &str, revision: u64) -> Result<usize, Status> {
+    if token.is_empty() {
+        return Ok(0);
+    }
+    let parse = |(of, position): (&str, &str)| Some((of.parse::<u64>().ok()?, position.parse().ok()?));
+    match token.split_once(':').and_then(parse) {
+        Some((of, position)) if of == revision => Ok(position),
+        Some((of, _)) => Err(Status::aborted(format!(
+            "page_token: the rules changed from revision {of} to {revision}; start again without a token"
+        ))),
+        None => Err(Status::invalid_argument("page_token: not one of ours; start again without a token")),
+    }
+}

@@ -1,0 +1,39 @@
+//! What every request handler shares.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+
+use super::health::Health;
+use crate::config::Config;
+use crate::core::clock::SystemClock;
+use crate::counters::memory::MemoryStore;
+use crate::rules::watch::Status;
+use crate::telemetry::metrics::Metrics;
+use crate::telemetry::traces::Traces;
+
+/// The counters.
+pub type Store = MemoryStore<SystemClock>;
+
+/// The limiter over them.
+pub type Limiter = crate::limiter::Limiter<Store>;
+
+/// One server's limiter and what stands around it.
+#[derive(Debug)]
+pub struct Context {
+    /// Decides.
+    pub limiter: Arc<Limiter>,
+    /// The settings.
+    pub config: Arc<Config>,
+    /// What is measured.
+    pub metrics: Arc<Metrics>,
+    /// Whether traffic is welcome.
+    pub health: Arc<Health>,
+    /// How loading rules goes.
+    pub reloads: Arc<Status>,
+    /// The files of the rules in force; a rule's origin counts in it.
+    pub rule_files: ArcSwap<Vec<PathBuf>>,
+    /// Starts spans of decisions.
+    pub traces: Traces,
+}

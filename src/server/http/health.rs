@@ -1,0 +1,45 @@
+//! Health for load balancers and Kubernetes: the same truth as gRPC health. `/healthcheck` is that of
+//! envoyproxy/ratelimit.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{RawQuery, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use serde_json::json;
+
+use super::Api;
+
+/// `OK`, or status 500 with nothing.
+pub async fn healthcheck(State(api): State<Arc<Api>>) -> (StatusCode, &'static str) {
+    if api.context.health.serving() { (StatusCode::OK, "OK") } else { (StatusCode::INTERNAL_SERVER_ERROR, "") }
+}
+
+/// The process runs; it says nothing of rules or counters, since a restart would cure neither.
+pub async fn livez() -> &'static str {
+    "OK"
+}
+
+/// Whether traffic is welcome: 200 or 503. With `?verbose`, what that is made of.
+pub async fn readyz(State(api): State<Arc<Api>>, RawQuery(query): RawQuery) -> Response {
+    let components = api.context.health.components();
+    let (status, word) =
+        if components.serving() { (StatusCode::OK, "ready") } else { (StatusCode::SERVICE_UNAVAILABLE, "not ready") };
+    let verbose = |query: String| query.split('&').any(|part| part.split('=').next() == Some("verbose"));
+    if !query.is_some_and(verbose) {
+        return (status, word).into_response();
+    }
+    let details = json!({
+        "ready": components.serving(),
+        "components": { "rules_loaded": components.rules_loaded, "shutting_down": components.shutting_down },
+        "rules": {
+            "revision": api.context.limiter.active().revision,
+            "loads": api.context.reloads.successes(),
+            "failed_loads": api.context.reloads.failures(),
+            // The rules in force are older than the files, which have mistakes.
+            "outdated": api.context.reloads.failure().is_some(),
+        },
+    });
+    (status, Json(details)).into_response()
+}

@@ -1,0 +1,126 @@
+//! Serves a router on a TCP listener: HTTP/1.1 and, for gRPC, HTTP/2 without TLS on the same port.
+//!
+//! What a client can hold on to is bounded: connections in number, the time until its first request and between the
+//! bytes of a request's head, the time an answer is left unread, the time without an answer to a ping, streams per connection.
+
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::Request;
+use hyper::body::Incoming;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, watch};
+use tower::ServiceExt;
+
+use super::patient::Patient;
+
+/// Bounds of a listener.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// Connections at once; beyond them, new ones wait in the kernel's backlog.
+    pub connections: usize,
+    /// Until the head of a request has arrived, the first one or the next; closes idle connections, too.
+    pub head: Duration,
+    /// How long a client may leave an answer unread.
+    pub write: Duration,
+    /// Requests at once on one HTTP/2 connection.
+    pub streams: u32,
+    /// At shutdown, how long requests in flight may take.
+    pub grace: Duration,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self {
+            connections: 1024,
+            head: Duration::from_secs(10),
+            write: Duration::from_secs(10),
+            streams: 128,
+            grace: Duration::from_secs(5),
+        }
+    }
+}
+
+/// Serves until `shutdown`, then lets requests in flight finish within the grace.
+pub async fn serve(listener: TcpListener, router: Router, bounds: Bounds, shutdown: impl Future<Output = ()>) {
+    let slots = Arc::new(Semaphore::new(bounds.connections));
+    let (closing, _) = watch::channel(false);
+    let mut shutdown = pin!(shutdown);
+    loop {
+        let accepted = async {
+            // The semaphore is never closed.
+            let slot = Arc::clone(&slots).acquire_owned().await.ok()?;
+            Some((slot, listener.accept().await))
+        };
+        let (slot, stream) = tokio::select! {
+            () = &mut shutdown => break,
+            accepted = accepted => match accepted {
+                Some((slot, Ok((stream, _)))) => (slot, stream),
+                Some((_, Err(error))) => {
+                    // Out of file descriptors, usually: give others the time to close some.
+                    tracing::warn!(%error, "cannot accept an HTTP connection");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                    continue;
+                }
+                None => break,
+            },
+        };
+        let router = router.clone();
+        let closing = closing.subscribe();
+        tokio::spawn(async move {
+            connection(stream, router, bounds, closing).await;
+            drop(slot);
+        });
+    }
+    drop(listener);
+    let _ = closing.send(true);
+    let all = u32::try_from(bounds.connections).unwrap_or(u32::MAX);
+    let _ = tokio::time::timeout(bounds.grace, slots.acquire_many(all)).await;
+}
+
+async fn connection(stream: TcpStream, router: Router, bounds: Bounds, mut closing: watch::Receiver<bool>) {
+    let _ = stream.set_nodelay(true);
+    let started = Arc::new(AtomicBool::new(false));
+    let service = {
+        let started = Arc::clone(&started);
+        hyper::service::service_fn(move |request: Request<Incoming>| {
+            started.store(true, Ordering::Relaxed);
+            router.clone().oneshot(request.map(Body::new))
+        })
+    };
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(bounds.head).max_buf_size(64 * 1024);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(bounds.streams)
+        .max_header_list_size(64 * 1024)
+        .keep_alive_interval(Duration::from_secs(20))
+        .keep_alive_timeout(Duration::from_secs(10));
+    let mut connection = pin!(builder.serve_connection(TokioIo::new(Patient::new(stream, bounds.write)), service));
+    // The builder's own timeout starts once it knows which HTTP is spoken; a client that says nothing is cut here.
+    let mut silence = pin!(tokio::time::sleep(bounds.head));
+    let (mut silent, mut draining) = (true, false);
+    loop {
+        tokio::select! {
+            _ = connection.as_mut() => return,
+            _ = closing.wait_for(|closing| *closing), if !draining => {
+                draining = true;
+                connection.as_mut().graceful_shutdown();
+            }
+            () = silence.as_mut(), if silent => {
+                silent = false;
+                if !started.load(Ordering::Relaxed) {
+                    return;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,328 @@
+//! Translates protocols to and from the limiter, and holds no policy.
+//!
+//! [`start`] puts one process together: the workers that answer Envoy ([`workers`], [`connection`], [`rls`]), and
+//! beside them, on a runtime of its own, whatever is not in the path of a request: the HTTP and administration
+//! listeners, loading of rules, sweeping of counters, renewal of certificates.
+
+pub mod admin;
+pub mod body;
+pub mod connection;
+pub mod context;
+pub mod headers;
+pub mod health;
+pub mod http;
+pub mod listener;
+mod measures;
+pub mod preface;
+pub mod problem;
+pub mod reflection;
+pub mod rls;
+pub mod rules;
+pub mod shutdown;
+pub mod tls;
+pub mod wire;
+pub mod workers;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::net::TcpListener;
+use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::time::sleep;
+use tonic::service::Routes;
+use tonic_health::pb::health_server::HealthServer;
+
+use self::connection::Shared;
+pub use self::context::Context;
+use self::context::Limiter;
+use self::health::{Health, HealthService};
+use self::http::listener::{Bounds, serve};
+use self::listener::{BindError, GrpcListener, UnixSocket, bind_tcp};
+use self::rls::RateLimitService;
+use self::shutdown::{Phase, Shutdown};
+use self::tls::{TlsAcceptor, TlsError};
+use self::workers::{Load, Workers};
+use crate::config::Config;
+use crate::core::clock::SystemClock;
+use crate::counters::memory::{MemoryOptions, MemoryStore};
+use crate::limiter::LimiterOptions;
+use crate::rules::report::Report;
+use crate::rules::watch::Watcher;
+use crate::telemetry::decisions::{DecisionMetrics, DecisionMetricsOptions};
+use crate::telemetry::metrics::Metrics;
+use crate::telemetry::rule_loads::RuleLoads;
+use crate::telemetry::shard;
+use crate::telemetry::traces::{Traces, TracesError};
+use crate::threads;
+
+/// Threads for everything that no request waits for.
+const BACKGROUND_THREADS: usize = 2;
+/// In which time every counter is looked at once, to reclaim the expired ones.
+const SWEEP_ROUND: Duration = Duration::from_secs(10);
+/// How often rule sets that are no longer in force are looked at, to free them.
+const RECLAIM_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Why the server does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A listener cannot be had.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// Certificate, key or CA cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// The rules have mistakes.
+    #[error("the rules do not load (rules.start_without: true starts without them):\n{0}")]
+    Rules(Report),
+    /// Reflection cannot be served.
+    #[error(transparent)]
+    Reflection(#[from] reflection::Error),
+    /// There is nowhere to send traces.
+    #[error(transparent)]
+    Traces(#[from] TracesError),
+    /// Threads or runtimes cannot be had.
+    #[error("threads cannot be started: {0}")]
+    Threads(#[from] io::Error),
+}
+
+/// A running server.
+#[derive(Debug)]
+pub struct Running {
+    /// Where gRPC is served; `None` on a Unix socket.
+    pub grpc_address: Option<SocketAddr>,
+    /// Where HTTP is served.
+    pub http_address: SocketAddr,
+    /// Where administration is served.
+    pub admin_address: SocketAddr,
+    /// What its request handlers share.
+    pub context: Arc<Context>,
+    loads: Vec<Arc<Load>>,
+    tls: Option<TlsAcceptor>,
+    shutdown: Shutdown,
+    _watcher: Option<Watcher>,
+    _background: Background,
+}
+
+impl Running {
+    /// Begins the end: health says NOT_SERVING at once, and after the drain period connections are closed. Another
+    /// call cuts the drain period short.
+    pub fn shutdown(&self) {
+        if self.shutdown.phase() == Phase::Serving {
+            self.context.health.shutting_down();
+            self.shutdown.advance(Phase::Draining);
+        } else {
+            self.shutdown.advance(Phase::Closing);
+        }
+    }
+
+    /// Waits until everything has ended.
+    pub async fn wait(&self) {
+        self.shutdown.reached(Phase::Closed).await;
+    }
+
+    /// What each worker does.
+    #[must_use]
+    pub fn loads(&self) -> &[Arc<Load>] {
+        &self.loads
+    }
+
+    /// TLS of the gRPC port, when it is configured.
+    #[must_use]
+    pub const fn tls(&self) -> Option<&TlsAcceptor> {
+        self.tls.as_ref()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.context.health.shutting_down();
+        self.context.health.closing();
+        self.shutdown.advance(Phase::Closing);
+    }
+}
+
+/// The runtime of everything that no request waits for. Unlike a bare runtime, it may be dropped anywhere.
+#[derive(Debug)]
+struct Background(Option<Runtime>);
+
+impl Background {
+    fn start() -> io::Result<(Self, Handle)> {
+        let threads = Builder::new_multi_thread()
+            .worker_threads(BACKGROUND_THREADS)
+            .thread_name("background")
+            .on_thread_start(threads::give_way)
+            .enable_all()
+            .build()?;
+        let handle = threads.handle().clone();
+        Ok((Self(Some(threads)), handle))
+    }
+}
+
+impl Drop for Background {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+/// Starts a server. It may be called in or outside a runtime; nothing is left running when it fails.
+///
+/// # Errors
+/// [`StartError`], with the setting to change.
+pub fn start(config: Config) -> Result<Running, StartError> {
+    let config = Arc::new(config);
+    let count = worker_count(&config);
+    let (background, handle) = Background::start()?;
+    let traces = Traces::start(&config.telemetry.traces, &handle)?;
+    let context = Arc::new(assemble(&config, count, traces));
+    let first = rules::load_first(&context)?;
+    let (tls, reloader) = config.grpc.tls.clone().map(TlsAcceptor::load).transpose()?.unzip();
+    // Sockets and timers belong to the background until a worker takes a connection over.
+    let entered = handle.enter();
+    let listeners = Listeners::bind(&config)?;
+    let watcher = rules::keep_in_force(&context, first)?;
+    let routes = Routes::new(HealthServer::new(HealthService::new(Arc::clone(&context.health))))
+        .add_service(reflection::v1()?)
+        .add_service(reflection::v1alpha()?)
+        .prepare();
+    let shutdown = Shutdown::default();
+    let workers = Workers::start(count, config.shutdown.grace_period, |load| Shared {
+        rls: RateLimitService::new(Arc::clone(&context)),
+        routes: routes.clone(),
+        load,
+        shutdown: shutdown.clone(),
+        tls: tls.clone(),
+        grpc: config.grpc.clone(),
+    })?;
+    let running = Running {
+        grpc_address: listeners.grpc.address(),
+        http_address: listeners.http.local_addr()?,
+        admin_address: listeners.admin.local_addr()?,
+        context: Arc::clone(&context),
+        loads: workers.loads(),
+        tls,
+        shutdown: shutdown.clone(),
+        _watcher: watcher,
+        _background: background,
+    };
+    measures::register(&context, running.loads(), workers.refused(), running.tls());
+    if let Some(reloader) = reloader {
+        tokio::spawn(reloader.run());
+    }
+    tokio::spawn(keep_house(Arc::clone(&context)));
+    tokio::spawn(supervise(context, workers, listeners, shutdown));
+    drop(entered);
+    Ok(running)
+}
+
+/// Workers as configured, or one for each CPU that the process may use: its affinity, and the cgroup's quota.
+fn worker_count(config: &Config) -> usize {
+    match config.grpc.workers {
+        0 => std::thread::available_parallelism().map_or(1, usize::from),
+        count => count,
+    }
+}
+
+/// Everything that request handlers share.
+fn assemble(config: &Arc<Config>, workers: usize, traces: Traces) -> Context {
+    let metrics = &config.telemetry.metrics;
+    let decisions = Arc::new(DecisionMetrics::new(DecisionMetricsOptions {
+        shards: shard::count(workers),
+        max_series: metrics.max_series,
+        max_domains: metrics.max_domains,
+    }));
+    let settings = &config.limiter;
+    let options = LimiterOptions {
+        shadow_mode: settings.shadow_mode,
+        quota_mode: settings.quota_mode,
+        near_limit_ratio: settings.near_limit_ratio,
+        max_descriptors: settings.max_descriptors,
+    };
+    let store = MemoryStore::new(SystemClock::new(), MemoryOptions { max_counters: settings.max_counters });
+    Context {
+        limiter: Arc::new(Limiter::new(store, options, Arc::clone(&decisions))),
+        config: Arc::clone(config),
+        metrics: Arc::new(Metrics::new(decisions, Arc::new(RuleLoads::default()))),
+        health: Arc::new(Health::default()),
+        reloads: Arc::default(),
+        rule_files: ArcSwap::default(),
+        traces,
+    }
+}
+
+/// Sockets that are listened on.
+struct Listeners {
+    grpc: GrpcListener,
+    http: TcpListener,
+    admin: TcpListener,
+    prometheus: Option<TcpListener>,
+}
+
+impl Listeners {
+    fn bind(config: &Config) -> Result<Self, BindError> {
+        let grpc = match &config.grpc.unix_socket {
+            Some(path) => GrpcListener::Unix(UnixSocket::bind(path)?),
+            None => GrpcListener::Tcp(bind_tcp(config.grpc.address, "gRPC", "grpc.address")?),
+        };
+        Ok(Self {
+            grpc,
+            http: bind_tcp(config.http.address, "HTTP", "http.address")?,
+            admin: bind_tcp(config.admin.address, "admin", "admin.address")?,
+            prometheus: config
+                .telemetry
+                .metrics
+                .prometheus_address
+                .map(|address| bind_tcp(address, "metrics", "telemetry.metrics.prometheus_address"))
+                .transpose()?,
+        })
+    }
+}
+
+/// Reclaims expired counters and rule sets that are no longer in force.
+async fn keep_house(context: Arc<Context>) {
+    let rules = async {
+        loop {
+            sleep(RECLAIM_INTERVAL).await;
+            context.limiter.reclaim();
+        }
+    };
+    tokio::join!(rules, context.limiter.store().sweep_forever(SWEEP_ROUND));
+}
+
+/// Serves until the end, in its phases.
+async fn supervise(context: Arc<Context>, workers: Workers, listeners: Listeners, shutdown: Shutdown) {
+    let Listeners { grpc, http, admin, prometheus } = listeners;
+    let serving = tokio::spawn(workers.accept(grpc, shutdown.clone()));
+    let end = shutdown.clone();
+    let closing = move || {
+        let shutdown = end.clone();
+        async move { shutdown.reached(Phase::Closing).await }
+    };
+    let bounds = Bounds { grace: context.config.shutdown.grace_period, ..Bounds::default() };
+    let http = tokio::spawn(serve(http, http::router(Arc::clone(&context)), bounds, closing()));
+    let admin = tokio::spawn(serve(admin, admin::router(Arc::clone(&context)), bounds, closing()));
+    let router = measures::reference_router(&context);
+    let prometheus = tokio::spawn(async move {
+        if let Some(listener) = prometheus {
+            serve(listener, router, bounds, closing()).await;
+        }
+    });
+
+    shutdown.reached(Phase::Draining).await;
+    tracing::info!("draining for {:?}", context.config.shutdown.drain_period);
+    tokio::select! {
+        () = sleep(context.config.shutdown.drain_period) => {}
+        () = shutdown.reached(Phase::Closing) => {}
+    }
+    context.health.closing();
+    shutdown.advance(Phase::Closing);
+    let _ = tokio::join!(serving, http, admin, prometheus);
+    let (traces, limit) = (context.traces.clone(), context.config.telemetry.traces.timeout);
+    let _ = tokio::task::spawn_blocking(move || traces.shutdown(limit)).await;
+    tracing::info!("stopped");
+    shutdown.advance(Phase::Closed);
+}

@@ -1,0 +1,63 @@
+//! Problem documents (RFC 9457) for denials.
+
+use serde::Serialize;
+
+use super::headers::{LimitName, never_fits, retry_after, violates};
+use crate::core::decision::{Code, Decision};
+
+/// The media type of [`denial`].
+pub const MEDIA_TYPE: &str = "application/problem+json";
+
+/// The type of a denial, from IANA's registry of HTTP problem types.
+pub const QUOTA_EXCEEDED: &str = "https://iana.org/assignments/http-problem-types#quota-exceeded";
+
+/// The most policies named.
+const MAX_POLICIES: usize = 16;
+
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct QuotaExceeded {
+    r#type: &'static str,
+    title: &'static str,
+    status: u16,
+    detail: String,
+    violated_policies: Vec<String>,
+}
+
+/// The body of a denial; `None` when the decision is none. It holds names and numbers from the rules, and nothing that
+/// the client sent.
+#[must_use]
+pub fn denial(decision: &Decision<'_>) -> Option<Vec<u8>> {
+    if decision.code != Code::OverLimit {
+        return None;
+    }
+    let violated = decision.statuses.iter().filter(|status| violates(status)).filter_map(|status| {
+        let applied = status.applied.as_ref()?;
+        Some(LimitName::of(status, applied).to_string())
+    });
+    let problem = QuotaExceeded {
+        r#type: QUOTA_EXCEEDED,
+        title: "Rate limit exceeded",
+        status: 429,
+        detail: detail(decision),
+        violated_policies: violated.take(MAX_POLICIES).collect(),
+    };
+    serde_json::to_vec(&problem).ok()
+}
+
+fn detail(decision: &Decision<'_>) -> String {
+    let Some((status, applied)) = decision.deciding() else {
+        return "The rate limit is exceeded.".to_owned();
+    };
+    let name = LimitName::of(status, applied);
+    let (amount, window) = (applied.limit.amount(), applied.limit.window());
+    match retry_after(decision) {
+        Some(seconds) => {
+            format!("The limit '{name}' of {amount} per {window} is exceeded; try again in {seconds} s.")
+        }
+        None if never_fits(applied) => {
+            format!("The limit '{name}' of {amount} per {window} can never hold a request of this cost.")
+        }
+        None => format!("The limit '{name}' of {amount} per {window} is exceeded."),
+    }
+}

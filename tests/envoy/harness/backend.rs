@@ -1,0 +1,89 @@
+//! The service that Envoy protects.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::JoinHandle;
+
+use axum::Json;
+use axum::Router;
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::routing::{any, post};
+use serde_json::{Value, json};
+use tokio::sync::oneshot;
+
+use super::Site;
+
+/// Answers everything with 200, `/v1/...` as a language model that used as many tokens as `x-tokens` says, and gRPC
+/// health checks; over HTTP/1.1 and HTTP/2. It runs on a thread of its own, as the other servers do.
+pub struct Backend {
+    pub address: SocketAddr,
+    requests: Arc<AtomicUsize>,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Backend {
+    pub fn start(site: &Site) -> Self {
+        let listener = std::net::TcpListener::bind(site.free_address()).unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let address = listener.local_addr().unwrap();
+        let requests = Arc::new(AtomicUsize::new(0));
+        let (stop, stopped) = oneshot::channel();
+        let app = app(Arc::clone(&requests));
+        let thread = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+                let serve = axum::serve(listener, app);
+                tokio::select! {
+                    result = async { serve.await } => result.unwrap(),
+                    _ = stopped => {}
+                }
+            });
+        });
+        Self { address, requests, stop: Some(stop), thread: Some(thread) }
+    }
+
+    /// How many requests have come.
+    pub fn requests(&self) -> usize {
+        self.requests.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Backend {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            // It can only have panicked, which its message on standard error tells.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn app(requests: Arc<AtomicUsize>) -> Router {
+    let (_reporter, health) = tonic_health::server::health_reporter();
+    tonic::service::Routes::new(health)
+        .into_axum_router()
+        .route("/v1/{*path}", post(model).get(model))
+        .fallback(any(|| async { "served\n" }))
+        .layer(axum::middleware::from_fn_with_state(requests, count))
+}
+
+async fn count(
+    State(requests): State<Arc<AtomicUsize>>,
+    request: axum::extract::Request,
+    next: axum::middleware::Next,
+) -> axum::response::Response {
+    requests.fetch_add(1, Ordering::Relaxed);
+    next.run(request).await
+}
+
+async fn model(headers: HeaderMap) -> Json<Value> {
+    let tokens = headers.get("x-tokens").and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    Json(match tokens {
+        Some(tokens) => json!({ "choices": [], "usage": { "prompt_tokens": 1, "total_tokens": tokens } }),
+        None => json!({ "error": "nothing was used" }),
+    })
+}
