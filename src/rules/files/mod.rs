@@ -239,7 +239,9 @@ struct Lines<'a> {
 
 impl<'a> Lines<'a> {
     fn of(text: &'a str) -> Self {
-        Self { lines: text.lines().collect() }
+        // YAML also ends a line at a carriage return that stands alone.
+        let ended = |line: &'a str| line.strip_suffix('\r').unwrap_or(line).split('\r');
+        Self { lines: text.split('\n').flat_map(ended).collect() }
     }
 
     fn diagnostic(

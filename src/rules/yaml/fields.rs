@@ -95,9 +95,11 @@ impl<'t, 'a> Reader<'t, 'a> {
     /// The keys of several maps that are read as one, later ones first in rank. Nodes that are no maps are reported.
     pub(super) fn fields(&mut self, maps: &[NodeId], place: Place) -> Fields {
         let mut fields = Fields::new();
-        for &map in maps {
+        for (index, &map) in maps.iter().enumerate() {
+            // That the last one overrules the others was said where they were found, if it needed saying.
+            let overruled = index + 1 < maps.len();
             match self.kind(map) {
-                Kind::Map(entries) => self.collect(entries, place, false, &mut fields),
+                Kind::Map(entries) => self.collect(entries, place, overruled, &mut fields),
                 _ => {
                     fields.flawed = true;
                     let message = format!("{place} must be a map, not {}", self.describe(map));

@@ -104,12 +104,31 @@ impl From<ScanError> for SyntaxError {
 impl<'a> Tree<'a> {
     /// Reads the first document of a text.
     pub(super) fn parse(text: &'a str) -> Result<Self, SyntaxError> {
-        Builder::default().build(text.strip_prefix('\u{feff}').unwrap_or(text))
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+        Builder::default().build(text).map_err(|error| SyntaxError { at: within(error.at, text), ..error })
     }
 
     pub(super) fn node(&self, id: NodeId) -> &Node<'a> {
         &self.nodes[id.0 as usize]
     }
+}
+
+/// What is missing at the end is missed below the last line; the end of that line is where to look.
+fn within(at: Mark, text: &str) -> Mark {
+    let text = text.trim_end_matches(['\n', '\r', ' ', '\t']);
+    let mut lines = 1;
+    let mut last = 0;
+    for (index, _) in text.match_indices(['\n', '\r']) {
+        if !text[index..].starts_with("\r\n") {
+            lines += 1;
+            last = index + 1;
+        }
+    }
+    if at.line <= lines {
+        return at;
+    }
+    let column = text[last..].chars().count() + 1;
+    Mark { line: lines, column: u32::try_from(column).unwrap_or(u32::MAX) }
 }
 
 /// A list or map whose end has not been met.
