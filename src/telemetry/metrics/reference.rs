@@ -82,26 +82,49 @@ pub(super) fn encode(decisions: &DecisionMetrics, loads: &RuleLoads) -> String {
     out.0
 }
 
-/// A rule's name with `_` for what a statsd name cannot hold: colons, bars, and the dots of IPv4 addresses.
+/// A rule's name with `_` for what a statsd name cannot hold: colons, bars, and the dots of what looks like an IPv4
+/// address (four groups of one to three digits).
 fn sanitize(rule: &str) -> String {
     let mut name: Vec<u8> = rule.bytes().map(|byte| if matches!(byte, b':' | b'|') { b'_' } else { byte }).collect();
-    let mut at = 0;
-    while let Some(byte) = name.get(at) {
-        if !byte.is_ascii_digit() {
-            at += 1;
-            continue;
+    let mut rest = name.as_mut_slice();
+    while !rest.is_empty() {
+        let address = ipv4_length(rest);
+        let (seen, after) = rest.split_at_mut(address.unwrap_or(1));
+        if address.is_some() {
+            seen.iter_mut().filter(|byte| **byte == b'.').for_each(|dot| *dot = b'_');
         }
-        let end = name.iter().skip(at).position(|b| !b.is_ascii_digit() && *b != b'.').map_or(name.len(), |n| at + n);
-        // A dot at the run's end is the one before the next level.
-        let last = name.get(..end).and_then(|run| run.iter().rposition(|b| *b != b'.')).map_or(end, |last| last + 1);
-        let run = name.get_mut(at..last).unwrap_or_default();
-        let is_ipv4 = str::from_utf8(run).is_ok_and(|text| text.parse::<std::net::Ipv4Addr>().is_ok());
-        if is_ipv4 {
-            run.iter_mut().filter(|byte| **byte == b'.').for_each(|dot| *dot = b'_');
-        }
-        at = end;
+        rest = after;
     }
     String::from_utf8(name).unwrap_or_else(|_| rule.to_owned())
+}
+
+/// The length of what looks like an IPv4 address at the start of `text`.
+fn ipv4_length(text: &[u8]) -> Option<usize> {
+    let mut length = 0;
+    for group in 0..4 {
+        let rest = text.get(length..)?;
+        let rest = if group == 0 { rest } else { rest.strip_prefix(b".")? };
+        let digits = rest.iter().take(3).take_while(|byte| byte.is_ascii_digit()).count();
+        if digits == 0 {
+            return None;
+        }
+        length += digits + usize::from(group > 0);
+    }
+    Some(length)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::sanitize;
+
+    #[test]
+    fn dots_of_addresses_do_not_part_levels() {
+        assert_eq!(sanitize("ip_10.0.0.1.path_/a:b|c"), "ip_10_0_0_1.path_/a_b_c");
+        assert_eq!(sanitize("k_999.1.1.1"), "k_999_1_1_1");
+        assert_eq!(sanitize("k_1.2.3.4.5"), "k_1_2_3_4.5");
+        assert_eq!(sanitize("k_1999.1.1.1234"), "k_1999_1_1_1234");
+        assert_eq!(sanitize("v_1.2.3.x"), "v_1.2.3.x");
+    }
 }
 
 /// Prometheus' text format. Written here because the library gives every counter the suffix `_total`, which these
