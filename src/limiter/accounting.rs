@@ -90,7 +90,7 @@ fn counts(status: &Status<'_>, charged: bool, options: &LimiterOptions) -> HitCo
             counts.near_limit = capacity.saturating_sub(near.max(before));
         }
         if status.shadowed {
-            counts.shadow_mode = hits;
+            counts.shadow_mode = counts.over_limit;
         }
     }
     counts
@@ -151,6 +151,7 @@ mod tests {
     #[test]
     fn shadowed_hits_are_counted_as_such_too() {
         assert_eq!(split(2, 12, Over::Record, true), HitCounts { shadow_mode: 2, ..of(2, 0, 0, 2) });
+        assert_eq!(split(5, 12, Over::Record, true), HitCounts { shadow_mode: 2, ..of(5, 0, 2, 2) });
     }
 
     #[test]
