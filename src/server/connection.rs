@@ -15,6 +15,7 @@ use tower::Service;
 
 use super::body::Body;
 use super::listener::Socket;
+use super::patient::Patient;
 use super::preface;
 use super::rls::{self, RateLimitService};
 use super::shutdown::{Phase, Shutdown};
@@ -96,7 +97,9 @@ async fn secure<S: AsyncRead + AsyncWrite + Unpin>(stream: S, shared: Arc<Shared
 }
 
 async fn greet<S: AsyncRead + AsyncWrite + Unpin>(stream: S, limit: Duration, shared: Arc<Shared>) {
-    match timeout(limit, preface::expect(stream, shared.grpc.keepalive_timeout)).await {
+    // A client that reads nothing answers no ping either, but could not even be told so.
+    let stream = Patient::new(stream, shared.grpc.keepalive_timeout);
+    match timeout(limit, preface::expect(stream)).await {
         Ok(Ok(Some(stream))) => speak(stream, shared).await,
         Ok(Ok(None)) => tracing::debug!("a client did not speak HTTP/2"),
         Ok(Err(error)) => tracing::debug!(%error, "a connection broke before HTTP/2 began"),

@@ -13,6 +13,7 @@ pub mod health;
 pub mod http;
 pub mod listener;
 mod measures;
+pub mod patient;
 pub mod preface;
 pub mod problem;
 pub mod reflection;

@@ -4,10 +4,8 @@
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
-use tokio::time::{Sleep, sleep};
 
 /// RFC 9113, 3.4.
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -19,28 +17,19 @@ const HTTP1_ANSWER: &[u8] = b"HTTP/1.1 400 Bad Request\r\n\
     \r\n\
     This port speaks gRPC over HTTP/2 with prior knowledge.\r\n";
 
-/// A connection whose preface has come. Writing to it fails once the client has taken nothing for a while: a client
-/// that reads nothing answers no ping either, but could not even be told so.
+/// A connection whose preface has come.
 #[derive(Debug)]
 pub struct Prefaced<S> {
     stream: S,
     /// How much of the preface the reader still has to get.
     left: usize,
-    /// How long the client may take nothing.
-    patience: Duration,
-    /// When that ends; only while a write waits.
-    stalled: Option<Pin<Box<Sleep>>>,
 }
 
-/// Waits for the preface; `None` when the client speaks something else, or nothing. From then on the client may leave
-/// what is sent to it alone for `patience`.
+/// Waits for the preface; `None` when the client speaks something else, or nothing.
 ///
 /// # Errors
 /// When the connection breaks.
-pub async fn expect<S>(mut stream: S, patience: Duration) -> io::Result<Option<Prefaced<S>>>
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-{
+pub async fn expect<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S) -> io::Result<Option<Prefaced<S>>> {
     let mut got = [0; PREFACE.len()];
     let mut length = 0;
     while length < PREFACE.len() {
@@ -54,7 +43,7 @@ where
             return Ok(None);
         }
     }
-    Ok(Some(Prefaced { stream, left: PREFACE.len(), patience, stalled: None }))
+    Ok(Some(Prefaced { stream, left: PREFACE.len() }))
 }
 
 /// Tells in HTTP/1 what this port is for. What the client still sends is read for a while: closing over unread bytes
@@ -88,33 +77,17 @@ impl<S: AsyncRead + Unpin> AsyncRead for Prefaced<S> {
     }
 }
 
-impl<S> Prefaced<S> {
-    /// Passes on how far a write came, or that it has waited too long.
-    fn timed<T>(&mut self, context: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
-        if written.is_ready() {
-            self.stalled = None;
-            return written;
-        }
-        let patience = self.patience;
-        let stalled = self.stalled.get_or_insert_with(|| Box::pin(sleep(patience)));
-        stalled.as_mut().poll(context).map(|()| Err(io::ErrorKind::TimedOut.into()))
-    }
-}
-
 impl<S: AsyncWrite + Unpin> AsyncWrite for Prefaced<S> {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write(context, bytes);
-        self.timed(context, written)
+        Pin::new(&mut self.stream).poll_write(context, bytes)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let flushed = Pin::new(&mut self.stream).poll_flush(context);
-        self.timed(context, flushed)
+        Pin::new(&mut self.stream).poll_flush(context)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let shut = Pin::new(&mut self.stream).poll_shutdown(context);
-        self.timed(context, shut)
+        Pin::new(&mut self.stream).poll_shutdown(context)
     }
 
     /// No, although a socket could: the HTTP/2 codec would send every answer of 256 bytes or more by a system call of

@@ -72,7 +72,10 @@ fn share(level: u64, capacity: u64) -> u16 {
     if capacity == 0 {
         return 0;
     }
-    let share = (u128::from(level) << 16).div_ceil(u128::from(capacity));
+    // What is beyond the capacity makes no difference. Large numbers lose their lowest bits rather than overflow: a
+    // division of 128 bits would be the dearest part of a check.
+    let level = level.min(capacity);
+    let share = if level < 1 << 47 { (level << 16).div_ceil(capacity) } else { level.div_ceil(capacity >> 16) };
     u16::try_from(share).unwrap_or(u16::MAX)
 }
 

@@ -19,7 +19,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tower::ServiceExt;
 
-use super::patient::Patient;
+use crate::server::patient::Patient;
 
 /// Bounds of a listener.
 #[derive(Clone, Copy, Debug)]

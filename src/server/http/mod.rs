@@ -7,7 +7,6 @@ mod guard;
 mod health;
 mod json;
 pub mod listener;
-mod patient;
 mod problem;
 pub(crate) mod protojson;
 mod rate_limit;
