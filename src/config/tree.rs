@@ -51,7 +51,8 @@ pub struct Grpc {
     pub max_connection_age_grace: Duration,
     /// Calls in flight on one connection; further ones wait at the client. 1 to 1 000 000, default 1024.
     pub max_concurrent_streams: u32,
-    /// The largest message accepted, bytes. 1024 to 64 MiB, default 1048576 (1 MiB).
+    /// The largest message accepted, bytes. 1024 to 64 MiB, default 16777216 (16 MiB): more than Envoy sends when every
+    /// descriptor holds the longest header that it lets a client send, or clients could make their own check fail.
     pub max_message_bytes: usize,
     /// Send a ping on a connection that has been idle so long; `0s` sends none. At least `1s`, default `30s`.
     #[serde(with = "duration")]
@@ -75,7 +76,7 @@ impl Default for Grpc {
             max_connection_age: Duration::from_secs(300),
             max_connection_age_grace: Duration::from_secs(30),
             max_concurrent_streams: 1024,
-            max_message_bytes: 1 << 20,
+            max_message_bytes: 16 << 20,
             keepalive_interval: Duration::from_secs(30),
             keepalive_timeout: Duration::from_secs(10),
             handshake_timeout: Duration::from_secs(5),

@@ -29,8 +29,9 @@ const MAX_ERROR_RESET_STREAMS: usize = 256;
 /// Header list of one request, bytes. Envoy sends some 500; trace state on top comes from clients, so the bound lies
 /// above what Envoy lets a client send (60 KiB by default), or a client could make its own check fail.
 const MAX_HEADER_LIST: u32 = 128 * 1024;
-/// What a client may send on one stream before we have read it: several usual messages.
-const STREAM_WINDOW: u32 = 64 * 1024;
+/// What a client may send on one stream before we have read it. A message holds a client's header values, and a long
+/// one must not need more round trips than Envoy's deadline allows.
+const STREAM_WINDOW: u32 = 1 << 20;
 /// What a client may send on a connection before we have read it.
 const CONNECTION_WINDOW: u32 = 1 << 20;
 /// Answers that wait on one stream for the client to make room.
