@@ -92,10 +92,15 @@ fn merge(domains: Vec<DomainSpec>, merge_domains: bool, errors: &mut Vec<Compile
     for spec in domains {
         match positions.get(&spec.name) {
             Some(position) if merge_domains => merged[*position].descriptors.extend(spec.descriptors),
-            Some(position) => errors.push(CompileError {
-                origin: spec.origin,
-                kind: CompileErrorKind::DuplicateDomain { domain: spec.name, first: merged[*position].origin },
-            }),
+            Some(position) => {
+                let (domain, first) = (spec.name.clone(), merged[*position].origin);
+                errors.push(CompileError {
+                    origin: spec.origin,
+                    kind: CompileErrorKind::DuplicateDomain { domain, first },
+                });
+                // It will not be in force, but its own mistakes are told as well.
+                merged.push(spec);
+            }
             None => {
                 positions.insert(spec.name.clone(), merged.len());
                 merged.push(spec);

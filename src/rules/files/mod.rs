@@ -143,7 +143,11 @@ pub(super) fn load_listed(sources: &Sources, listing: Listing) -> Result<Loaded,
                 }
                 gathering.add(file.path, text);
             }
-            Err(error) => gathering.report.push(error),
+            Err(error) => {
+                gathering.report.push(error);
+                // Nothing refers to it, but it keeps its place in the order.
+                gathering.files.push((file.path, String::new()));
+            }
         }
     }
     gathering.finish(sources, listing.fingerprint)
