@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use bytes::Bytes;
 use envoy_types::pb::envoy::service::ratelimit::v3::RateLimitResponse;
 use h2::client::SendRequest;
-use http::Request;
+use http::{Request, Response};
 use prost::Message;
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
@@ -62,7 +62,10 @@ pub fn frame(message: &[u8]) -> Bytes {
 }
 
 pub async fn answer(response: h2::client::ResponseFuture) -> Answer {
-    let response = response.await.expect("a response");
+    read(response.await.expect("a response")).await
+}
+
+pub async fn read(response: Response<h2::RecvStream>) -> Answer {
     let (head, mut body) = response.into_parts();
     assert_eq!(head.status, 200);
     let mut bytes = Vec::new();
