@@ -36,7 +36,7 @@ fn rules() -> RuleSet {
     support::rule_set(100_000)
 }
 
-#[library_benchmark(config = bound(400))]
+#[library_benchmark(config = bound(260))]
 #[bench::of_100_000_rules(rules())]
 fn match_exact_value(set: RuleSet) -> RuleSet {
     let domain = set.domain(b"bench").unwrap();
@@ -46,7 +46,7 @@ fn match_exact_value(set: RuleSet) -> RuleSet {
     set
 }
 
-#[library_benchmark(config = bound(800))]
+#[library_benchmark(config = bound(500))]
 #[bench::of_100_000_rules(rules())]
 fn match_second_level(set: RuleSet) -> RuleSet {
     let domain = set.domain(b"bench").unwrap();
@@ -57,7 +57,7 @@ fn match_second_level(set: RuleSet) -> RuleSet {
     set
 }
 
-#[library_benchmark(config = bound(1_500))]
+#[library_benchmark(config = bound(750))]
 #[bench::of_100_000_wildcards(support::wildcard_set(100_000))]
 fn match_wildcard(set: RuleSet) -> RuleSet {
     let domain = set.domain(b"bench").unwrap();
@@ -88,12 +88,12 @@ fn check(store: &MemoryStore<ManualClock>, limit: &Limit, user: &str) {
     black_box(answer).unwrap();
 }
 
-#[library_benchmark(config = bound(1_200))]
-#[bench::fixed_window(store(Algorithm::FixedWindow))]
-#[bench::sliding_window_log(store(Algorithm::SlidingWindowLog))]
-#[bench::sliding_window_counter(store(Algorithm::SlidingWindowCounter))]
-#[bench::token_bucket(store(Algorithm::TokenBucket))]
-#[bench::leaky_bucket(store(Algorithm::LeakyBucket))]
+#[library_benchmark]
+#[bench::fixed_window(args = (store(Algorithm::FixedWindow)), config = bound(930))]
+#[bench::sliding_window_log(args = (store(Algorithm::SlidingWindowLog)), config = bound(1_220))]
+#[bench::sliding_window_counter(args = (store(Algorithm::SlidingWindowCounter)), config = bound(1_120))]
+#[bench::token_bucket(args = (store(Algorithm::TokenBucket)), config = bound(1_180))]
+#[bench::leaky_bucket(args = (store(Algorithm::LeakyBucket)), config = bound(1_430))]
 fn check_in_memory((store, limit): Store) -> Store {
     for _ in 0..CALLS {
         check(&store, &limit, "user-31");

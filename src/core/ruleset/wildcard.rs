@@ -33,10 +33,12 @@ impl Pattern {
 
     /// Whether the whole `text` matches.
     pub(super) fn matches(&self, text: &[u8]) -> bool {
-        text.len() >= self.prefix.len() + self.suffix.len()
-            && text.starts_with(&self.prefix)
-            && text.ends_with(&self.suffix)
-            && self.middles_match(&text[self.prefix.len()..text.len() - self.suffix.len()])
+        text.strip_prefix(&*self.prefix).is_some_and(|rest| self.rest_matches(rest))
+    }
+
+    /// Whether what follows the prefix matches.
+    fn rest_matches(&self, rest: &[u8]) -> bool {
+        rest.strip_suffix(&*self.suffix).is_some_and(|middle| self.middles_match(middle))
     }
 
     /// Whether the middles stand in `text` in order. Taking the first place for each leaves the most for the next.
@@ -65,11 +67,13 @@ pub(super) struct PatternSet<T> {
     index: Vec<(usize, ByText<SamePrefix>)>,
 }
 
-/// The patterns of one prefix, by suffix.
-#[derive(Debug, Default)]
-struct SamePrefix {
-    first: u32,
-    by_suffix: Vec<(usize, ByText<SameEnds>)>,
+/// The patterns of one prefix.
+#[derive(Debug)]
+enum SamePrefix {
+    /// Only one; by far the most usual, and found without a further look-up.
+    Alone(u32),
+    /// Several, by suffix, from the shortest length to the longest.
+    Several { first: u32, by_suffix: Vec<(usize, ByText<SameEnds>)> },
 }
 
 /// The patterns that agree in prefix and suffix.
@@ -109,15 +113,30 @@ impl<T> PatternSet<T> {
         let mut best = u32::MAX;
         for (length, prefixes) in self.index.iter().take_while(|(length, _)| *length <= text.len()) {
             let (prefix, rest) = text.split_at(*length);
-            let Some(group) = prefixes.get(prefix).filter(|group| group.first < best) else { continue };
-            for (length, suffixes) in group.by_suffix.iter().take_while(|(length, _)| *length <= rest.len()) {
-                let (middle, suffix) = rest.split_at(rest.len() - length);
-                if let Some(group) = suffixes.get(suffix) {
-                    best = self.first_of(group, middle, best);
+            match prefixes.get(prefix) {
+                Some(SamePrefix::Alone(number)) => {
+                    if *number < best && self.patterns[*number as usize].0.rest_matches(rest) {
+                        best = *number;
+                    }
                 }
+                Some(SamePrefix::Several { first, by_suffix }) if *first < best => {
+                    best = self.first_by_suffix(by_suffix, rest, best);
+                }
+                _ => {}
             }
         }
         self.patterns.get(best as usize).map(|(_, target)| target)
+    }
+
+    /// The first pattern before `best` that matches what follows the prefix, else `best`.
+    fn first_by_suffix(&self, by_suffix: &[(usize, ByText<SameEnds>)], rest: &[u8], mut best: u32) -> u32 {
+        for (length, suffixes) in by_suffix.iter().take_while(|(length, _)| *length <= rest.len()) {
+            let (middle, suffix) = rest.split_at(rest.len() - length);
+            if let Some(group) = suffixes.get(suffix) {
+                best = self.first_of(group, middle, best);
+            }
+        }
+        best
     }
 
     /// The first of the group that comes before `best` and whose middles match, else `best`.
@@ -158,15 +177,15 @@ fn build_index<T>(patterns: &[(Pattern, T)]) -> Vec<(usize, ByText<SamePrefix>)>
 }
 
 fn same_prefix<T>(patterns: &[(Pattern, T)], ends: BTreeMap<usize, BTreeMap<&[u8], Vec<u32>>>) -> SamePrefix {
-    SamePrefix {
-        first: ends.values().flat_map(BTreeMap::values).flatten().copied().min().unwrap_or(u32::MAX),
-        by_suffix: ends
-            .into_iter()
-            .map(|(length, same)| {
-                (length, same.into_iter().map(|(text, members)| (text.into(), same_ends(patterns, members))).collect())
-            })
-            .collect(),
+    let mut numbers = ends.values().flat_map(BTreeMap::values).flatten().copied();
+    if let (Some(number), None) = (numbers.next(), numbers.next()) {
+        return SamePrefix::Alone(number);
     }
+    let first = ends.values().flat_map(BTreeMap::values).flatten().copied().min().unwrap_or(u32::MAX);
+    let by_suffix = ends.into_iter().map(|(length, same)| {
+        (length, same.into_iter().map(|(text, members)| (text.into(), same_ends(patterns, members))).collect())
+    });
+    SamePrefix::Several { first, by_suffix: by_suffix.collect() }
 }
 
 fn same_ends<T>(patterns: &[(Pattern, T)], members: Vec<u32>) -> SameEnds {
