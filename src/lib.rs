@@ -1,7 +1,7 @@
 //! Tidegate: rate limits and external authorization for Envoy and Istio.
 //!
 //! The rooms, from the top; each knows only those below it: [`cli`], [`server`], [`limiter`], [`rules`] and
-//! [`counters`], [`telemetry`], [`config`], [`core`]. `docs/architecture.md` walks through them.
+//! [`counters`], [`telemetry`], [`config`], [`core`]; and [`threads`], which tells the kernel who comes first. `docs/architecture.md` walks through them.
 
 pub mod cli;
 pub mod config;
