@@ -218,8 +218,12 @@ fn point_at(base: &Path, target: &str) {
 fn a_runtime_root_pointed_elsewhere() {
     let (base, sources) = runtime(true);
     let watched = Watched::new(&sources, Options { poll: Duration::from_millis(20), ..OPTIONS });
+    // Somebody slower, who does look at the files: by then, the other has had its time.
+    let files = Sources::paths([base.path().join("v1/ratelimit/config")]);
+    let witness = Watched::new(&files, Options { quiet: 5 * OPTIONS.quiet, ..OPTIONS });
     // Only the link counts: this is being prepared, half of it is missing, and it is not looked at.
     fs::write(base.path().join("v1/ratelimit/config/edge.yaml"), "domain: [").unwrap();
+    assert!(witness.next().is_err());
     point_at(base.path(), "v2");
     assert_eq!(watched.next_amount(), 2);
     fs::write(base.path().join("v1/ratelimit/config/edge.yaml"), rules(3)).unwrap();
