@@ -43,7 +43,8 @@ fn help_teaches_ports_and_a_first_request() {
     for needed in ["8081", "8080", "6070", "tidegate demo", "tidegate check --domain", "curl"] {
         assert!(help.contains(needed), "{needed} is not in\n{help}");
     }
-    for command in [&["serve"][..], &["demo"], &["rules", "validate"], &["check"], &["explain"]] {
+    for command in [&["serve"][..], &["demo"], &["rules", "validate"], &["rules", "describe"], &["check"], &["explain"]]
+    {
         let output = run(&[command, &["--help"]].concat());
         assert!(texts(&output).0.contains("Examples:"), "{command:?}");
     }
@@ -157,6 +158,22 @@ fn every_mistake_is_reported_with_its_place() {
     let document: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!((&document["valid"], &document["errors"]), (&json!(false), &json!(2)));
     assert_eq!(document["diagnostics"][0]["line"], 4);
+}
+
+#[test]
+fn the_rules_in_force_are_listed() {
+    let many: String = (0..1_500)
+        .map(|n| format!("  - key: k{n}\n    rate_limit: {{ unit: day, requests_per_unit: {} }}\n", n + 1))
+        .collect();
+    let server = Server::start(&format!("domain: many\ndescriptors:\n{many}"));
+    let output = server.ask(&["rules", "describe"]);
+    let (text, errors) = texts(&output);
+    assert_eq!(code(&output), 0, "{errors}");
+    assert_eq!(text.lines().count(), 1_501, "more than a page");
+    assert!(text.starts_with("many k0  1 per 86400s, fixed_window, denied hits are counted  ("), "{text:.200}");
+    assert!(text.ends_with("1500 rules, revision 1\n"), "{}", &text[text.len() - 100..]);
+    let other = server.ask(&["rules", "describe", "--domain", "none"]);
+    assert_eq!(texts(&other).0, "0 rules, revision 1\n");
 }
 
 #[test]

@@ -103,7 +103,8 @@ fn write_rule(text: &mut String, rule: &Rule, counters: &[CounterState]) {
     }
 }
 
-fn describe_limit(limit: &Limit) -> String {
+/// A limit in words.
+pub(super) fn describe_limit(limit: &Limit) -> String {
     let name = if limit.name.is_empty() { String::new() } else { format!("'{}': ", limit.name) };
     let mut text = format!("{name}{} per {}, {}", limit.amount, limit.window, limit.algorithm);
     if limit.capacity != limit.amount {

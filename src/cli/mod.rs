@@ -3,6 +3,7 @@
 mod check;
 mod client;
 mod demo;
+mod describe;
 mod descriptor;
 mod explain;
 mod rules;
@@ -47,7 +48,7 @@ enum Command {
     Serve(serve::Args),
     /// Show a running server under lively traffic, in this terminal
     Demo(demo::Args),
-    /// Work with rule files
+    /// Check rule files, list the rules in force
     #[command(subcommand)]
     Rules(rules::Command),
     /// Ask a running server for a decision, as Envoy would

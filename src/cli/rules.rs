@@ -1,4 +1,4 @@
-//! `tidegate rules`: work with rule files.
+//! `tidegate rules`: work with rules.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -6,15 +6,17 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::{FAILURE, Format, print};
+use super::{FAILURE, Format, describe, print};
 use crate::rules::files::{self, Loaded, Sources};
 use crate::rules::report::Report;
 
-/// Work with rule files.
+/// Work with rules.
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
     /// Check rule files, and report every mistake in them
     Validate(Validate),
+    /// List the rules in force in a running server
+    Describe(describe::Args),
 }
 
 /// Check rule files, and report every mistake in them
@@ -46,6 +48,7 @@ pub struct Validate {
 pub fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Validate(args) => validate(&args),
+        Command::Describe(args) => describe::run(&args),
     }
 }
 

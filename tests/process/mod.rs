@@ -90,7 +90,7 @@ impl Server {
 
     /// Runs `tidegate COMMAND --server ...` against it.
     pub fn ask(&self, arguments: &[&str]) -> Output {
-        let address = if arguments[0] == "explain" { self.admin } else { self.grpc };
+        let address = if matches!(arguments[0], "explain" | "rules") { self.admin } else { self.grpc };
         tidegate().args(arguments).arg("--server").arg(format!("http://{address}")).output().unwrap()
     }
 }

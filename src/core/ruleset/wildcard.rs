@@ -114,10 +114,10 @@ impl<T> PatternSet<T> {
         for (length, prefixes) in self.index.iter().take_while(|(length, _)| *length <= text.len()) {
             let (prefix, rest) = text.split_at(*length);
             match prefixes.get(prefix) {
-                Some(SamePrefix::Alone(number)) => {
-                    if *number < best && self.patterns[*number as usize].0.rest_matches(rest) {
-                        best = *number;
-                    }
+                Some(SamePrefix::Alone(number))
+                    if *number < best && self.patterns[*number as usize].0.rest_matches(rest) =>
+                {
+                    best = *number;
                 }
                 Some(SamePrefix::Several { first, by_suffix }) if *first < best => {
                     best = self.first_by_suffix(by_suffix, rest, best);
