@@ -98,7 +98,8 @@ pub struct Rule {
     /// Bit `i` is set when the value of entry `i` is part of the counter's identity: the path has no value there, or
     /// a wildcard that does not share its threshold.
     pub varying: u64,
-    /// The same for the key of entry `i`: the path has a wildcard in the key that does not share its threshold.
+    /// The same for the key of entry `i`: the path has a wildcard in the key. Values share a threshold, keys do not, as
+    /// in envoyproxy/ratelimit.
     pub varying_keys: u64,
     /// The metric's name without the domain, `key_value.key2`, as envoyproxy/ratelimit names it.
     pub metric_key: Box<str>,

@@ -268,7 +268,7 @@ impl Compiler<'_> {
                 let shared = step.share_threshold && step.has_wildcard();
                 !fixed && !shared
             }),
-            varying_keys: bits(|step| step.key.contains('*') && !step.share_threshold),
+            varying_keys: bits(|step| step.key.contains('*')),
             metric_key: self.metric_key().into(),
             metric: self.metric_name(spec.detailed_metric),
             extras: (!extras.is_empty()).then(|| Box::new(extras)),

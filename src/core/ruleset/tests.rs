@@ -108,9 +108,10 @@ fn varying_parts_are_those_that_the_path_leaves_open() {
         parent("fixed", "v", vec![parent("open", "", vec![limited("wild", "a*b", 1)])]),
         shared,
         limited("key*", "v", 1),
+        DescriptorSpec { share_threshold: true, ..limited("shared*", "", 1) },
     ]);
     let bits: Vec<_> = set.rules().map(|rule| (&*rule.path, rule.varying, rule.varying_keys)).collect();
-    assert_eq!(bits, [("fixed=v,open,wild=a*b", 0b110, 0), ("s=x*,t", 0b10, 0), ("key*=v", 0, 1)]);
+    assert_eq!(bits, [("fixed=v,open,wild=a*b", 0b110, 0), ("s=x*,t", 0b10, 0), ("key*=v", 0, 1), ("shared*", 0, 1)]);
 }
 
 #[test]
