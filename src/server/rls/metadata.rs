@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use serde_json::{Map, Value};
 
 use crate::core::decision::{Code, Decision};
+use crate::core::rule::Rule;
 use crate::server::headers::LimitName;
 use crate::server::wire::Writer;
 
@@ -84,11 +85,12 @@ fn value(out: &mut Writer, json: &Value, depth: usize) {
     }
 }
 
-/// The metadata of the rules whose descriptors passed. Where two say something of one key, the first holds, except that
-/// structs are merged, as envoyproxy/ratelimit does.
+/// The metadata of the rules whose limits were asked and passed: unlimited rules were not asked. Where two say something
+/// of one key, the first holds, except that structs are merged, as envoyproxy/ratelimit does.
 fn merged<'s>(decision: &Decision<'s>) -> Option<Cow<'s, Map<String, Value>>> {
     let passed = decision.statuses.iter().filter(|status| status.code == Code::Ok && !status.replaced);
-    let mut all = passed.filter_map(|status| status.rule?.metadata());
+    let asked = passed.filter_map(|status| status.rule.filter(|rule| !rule.is_unlimited()));
+    let mut all = asked.filter_map(Rule::metadata);
     let mut merged = Cow::Borrowed(all.next()?);
     for other in all {
         if !std::ptr::eq(merged.as_ref(), other) {

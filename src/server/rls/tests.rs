@@ -205,6 +205,9 @@ descriptors:
       - { unit: day, requests_per_unit: 1000 }
   - key: odd
     rate_limit: { window: 1500ms, requests_per_unit: 7 }
+  - key: free
+    rate_limit: { unlimited: true }
+    metadata: { first: free, tier: gold }
 "#;
 
 fn rules() -> RuleSet {
@@ -465,6 +468,19 @@ fn headers_and_metadata_can_be_left_out() {
     let answer = answer(&decision(&rules, statuses, Some(0)), &settings);
     assert!(answer.response_headers_to_add.is_empty());
     assert_eq!(answer.dynamic_metadata, None);
+}
+
+#[test]
+fn metadata_of_unlimited_rules_is_left_out() {
+    let rules = rules();
+    let (free, plain) = (rule(&rules, "free"), rule(&rules, "plain"));
+    let limited = || status(Some(plain), Some(applied(plain, 0, Verdict::Allowed, 9, 1)));
+    let both = answer(&decision(&rules, vec![status(Some(free), None), limited()], Some(1)), &settings());
+    let fields = both.dynamic_metadata.unwrap().fields;
+    let team = nested(structure([("name", text("alpha")), ("size", number(3.0))]));
+    assert_eq!(fields["metadata"], nested(structure([("team", team), ("first", text("one"))])));
+    let alone = answer(&decision(&rules, vec![status(Some(free), None)], None), &settings());
+    assert!(!alone.dynamic_metadata.unwrap().fields.contains_key("metadata"));
 }
 
 #[test]
