@@ -420,6 +420,7 @@ descriptors:
             ("files=top/x,files=sub/x", Some((3, "d.files_top/*.files_sub/*"))),
             ("route=api/v1,method=GET", Some((4, "d.route_api/*.method"))),
             ("service=svc/user,endpoint=get", Some((5, "d.service_svc/*.endpoint_get"))),
+            ("service=svc/user,endpoint=", Some((5, "d.service_svc/*.endpoint"))),
             ("path=path/a,file=file/b,type=pdf", Some((6, "d.path_path/*.file_file/*.type"))),
             ("file=test1", Some((7, "d.file_test1"))),
             ("file=test2", Some((8, "d.file_test*"))),

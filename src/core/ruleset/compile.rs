@@ -287,11 +287,15 @@ impl Compiler<'_> {
         if !detailed && !self.path.iter().any(|step| step.value_to_metric) {
             return MetricName::Static;
         }
+        let is_shared = |step: &PathStep| step.share_threshold && step.has_wildcard();
+        // Beside a shared threshold the reference leaves the `_` of an empty value out.
+        let any_shared = self.path.iter().any(is_shared);
         let part = |step: &PathStep| {
-            let shared = step.share_threshold && step.has_wildcard();
+            let shared = is_shared(step);
             let open = step.value.is_empty() || step.has_wildcard();
             let (text, value) = match (detailed, shared) {
                 (_, true) => (step.composite(), MetricValue::Absent),
+                (true, false) if any_shared => (step.key.clone(), MetricValue::IfPresent),
                 (true, false) => (step.key.clone(), MetricValue::Always),
                 (false, false) if open && step.value_to_metric => (step.key.clone(), MetricValue::IfPresent),
                 (false, false) => (step.composite(), MetricValue::Absent),
