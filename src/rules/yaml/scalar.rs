@@ -107,7 +107,11 @@ fn float(text: &str) -> Option<f64> {
         let exponent = exponent.strip_prefix(['-', '+']).unwrap_or(exponent);
         !exponent.is_empty() && digits(exponent)
     });
-    if mantissa_holds && exponent_holds { text.parse().ok() } else { None }
+    if !(mantissa_holds && exponent_holds) {
+        return None;
+    }
+    // What is too large for a float is a text to yaml.v2.
+    text.parse().ok().filter(|number: &f64| number.is_finite())
 }
 
 /// Whether it begins like a timestamp, `2020-01-01`. The time of day is not looked at: no number has a `-` there.
@@ -159,6 +163,8 @@ mod tests {
             ("-.inf", Float(f64::NEG_INFINITY)),
             ("1.5.2", Text),
             ("1e", Text),
+            ("1e400", Text),
+            ("1e-400", Float(0.0)),
             ("-", Text),
             ("+-5", Text),
             ("0x", Text),

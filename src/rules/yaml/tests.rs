@@ -185,6 +185,8 @@ fn a_merge_adds_what_is_not_written() {
     rate_limit: { requests_per_unit: 7 }
   - <<: { <<: *b, value: x }
     value: f
+  - !!merge <<: *a
+    value: g
 ",
     );
     let flags = |index: usize| (all[index].shadow_mode, all[index].quota_mode);
@@ -195,6 +197,7 @@ fn a_merge_adds_what_is_not_written() {
     let fifth = limits(&all[4])[0];
     assert_eq!((fifth.amount(), fifth.window().unit()), (7, Some(Unit::Second)));
     assert_eq!((limits(&all[5])[0].amount(), flags(5)), (6, (false, true)));
+    assert_eq!((limits(&all[6])[0].amount(), flags(6)), (5, (true, false)));
 }
 
 #[test]

@@ -275,6 +275,7 @@ fn meaning(text: &str, style: ScalarStyle, tag: Option<&Tag>, at: Mark) -> Resul
         "float" => matches!(plain, Meaning::Int(_) | Meaning::Float(_)),
         "bool" => matches!(plain, Meaning::Bool(_)),
         "null" => matches!(plain, Meaning::Null),
+        "merge" => plain == Meaning::Merge,
         _ => false,
     };
     match plain {
