@@ -6,7 +6,7 @@ use foldhash::fast::RandomState;
 use siphasher::sip128::{Hasher128, SipHasher13};
 use std::hash::Hasher as _;
 
-use super::level::{Level, Node, SameKey};
+use super::level::{KeyPattern, Level, Node, SameKey};
 use super::wildcard::{Pattern, PatternSet};
 use super::{Domain, RuleSet};
 use crate::core::limit::Limit;
@@ -146,7 +146,26 @@ struct OpenKey {
     any: Option<Node>,
 }
 
+/// The pattern of a branch with a `*` in its key.
+fn key_pattern(key: &str, value: &str) -> Option<Pattern> {
+    if !key.contains('*') {
+        return None;
+    }
+    // Without a value, the `_` that parts it from the key is no part of the pattern.
+    if value.is_empty() { Pattern::parse(key) } else { Pattern::parse(&format!("{key}_{value}")) }
+}
+
 impl OpenKey {
+    fn add(&mut self, value: &str, node: Node) {
+        match Pattern::parse(value) {
+            Some(pattern) => self.patterns.push((pattern, (value.into(), node))),
+            None if value.is_empty() => self.any = Some(node),
+            None => {
+                self.exact.insert(value.as_bytes().into(), node);
+            }
+        }
+    }
+
     fn close(self) -> SameKey {
         let Self { mut exact, patterns, any } = self;
         exact.shrink_to_fit();
@@ -158,6 +177,7 @@ impl Compiler<'_> {
     fn level(&mut self, specs: Vec<DescriptorSpec>) -> Level {
         let mut seen: HashMap<(String, String), Origin, RandomState> = HashMap::default();
         let mut open: HashMap<String, OpenKey, RandomState> = HashMap::default();
+        let mut key_patterns = Vec::new();
         for (order, mut spec) in (0u32..).zip(specs) {
             let step = PathStep {
                 key: std::mem::take(&mut spec.key),
@@ -185,30 +205,24 @@ impl Compiler<'_> {
                 if disabled {
                     self.rules.truncate(rules);
                 } else {
-                    let same_key = open.entry(named.0.clone()).or_default();
-                    match Pattern::parse(&named.1) {
-                        Some(pattern) => same_key.patterns.push((pattern, (named.1.as_str().into(), node))),
-                        None if named.1.is_empty() => same_key.any = Some(node),
-                        None => {
-                            same_key.exact.insert(named.1.as_bytes().into(), node);
-                        }
+                    match key_pattern(&named.0, &named.1) {
+                        Some(pattern) => key_patterns.push((
+                            pattern,
+                            KeyPattern {
+                                key: named.0.as_str().into(),
+                                value: (!named.1.is_empty()).then(|| named.1.as_str().into()),
+                                node,
+                            },
+                        )),
+                        None => open.entry(named.0.clone()).or_default().add(&named.1, node),
                     }
                 }
                 seen.insert(named, origin);
             }
             self.path.pop();
         }
-        let mut level = Level::default();
-        for (key, same_key) in open {
-            let same_key = same_key.close();
-            match Pattern::parse(&key) {
-                Some(pattern) => level.key_patterns.push((key.into(), pattern, same_key)),
-                None => {
-                    level.keys.insert(key.as_bytes().into(), same_key);
-                }
-            }
-        }
-        level
+        let keys = open.into_iter().map(|(key, same_key)| (key.as_bytes().into(), same_key.close()));
+        Level { keys: keys.collect(), key_patterns: PatternSet::new(key_patterns) }
     }
 
     /// The node of `spec`, whose step is the last of the path.
@@ -264,7 +278,8 @@ impl Compiler<'_> {
             shadow_mode: spec.shadow_mode,
             quota_mode: spec.quota_mode,
             varying: bits(|step| {
-                let fixed = !step.value.is_empty() && !step.value.contains('*');
+                // A `*` in the key reaches into the value.
+                let fixed = !step.value.is_empty() && !step.has_wildcard();
                 let shared = step.share_threshold && step.has_wildcard();
                 !fixed && !shared
             }),

@@ -127,7 +127,7 @@ fn passed_over(level: &Level, entry: &Entry<'_>, order: u32) -> Vec<Alternative>
 
 fn other_keys(level: &Level) -> Vec<Alternative> {
     let literal = level.keys.keys().map(|key| String::from_utf8_lossy(key).into_owned());
-    let mut keys: Vec<_> = literal.chain(level.key_patterns.iter().map(|(key, ..)| key.to_string())).collect();
+    let mut keys: Vec<_> = literal.chain(level.key_patterns.iter().map(|(_, branch)| branch.key.to_string())).collect();
     keys.sort_unstable();
     let other = |branch| Alternative { branch, reason: "Another key.".to_owned() };
     keys.into_iter().take(MAX_ALTERNATIVES).map(other).collect()

@@ -3,8 +3,9 @@
 use std::collections::HashMap;
 
 use foldhash::fast::RandomState;
+use smallvec::SmallVec;
 
-use super::wildcard::{Pattern, PatternSet};
+use super::wildcard::PatternSet;
 use crate::core::descriptor::Entry;
 use crate::core::rule::RuleId;
 
@@ -24,8 +25,28 @@ pub(super) struct Node {
 pub(super) struct Level {
     /// Branches by their literal key.
     pub(super) keys: HashMap<Box<[u8]>, SameKey, RandomState>,
-    /// Branches with a `*` in their key, by key.
-    pub(super) key_patterns: Vec<(Box<str>, Pattern, SameKey)>,
+    /// Branches with a `*` in their key.
+    pub(super) key_patterns: PatternSet<KeyPattern>,
+}
+
+/// A branch with a `*` in its key. Its pattern is for [`composite`], as in envoyproxy/ratelimit: a `*` in the key can
+/// reach into the value.
+#[derive(Debug)]
+pub(super) struct KeyPattern {
+    /// As written.
+    pub(super) key: Box<str>,
+    /// As written; `None` for none.
+    pub(super) value: Option<Box<str>>,
+    pub(super) node: Node,
+}
+
+/// What a pattern in a key is matched against: `key_value`, also when the value is empty.
+pub(super) fn composite(entry: &Entry<'_>) -> SmallVec<[u8; 128]> {
+    let mut text = SmallVec::with_capacity(entry.key.len() + 1 + entry.value.len());
+    text.extend_from_slice(entry.key);
+    text.push(b'_');
+    text.extend_from_slice(entry.value);
+    text
 }
 
 /// The branches of one key.
@@ -72,18 +93,9 @@ impl Level {
         by_pattern.or_else(|| same_key?.any.as_ref().map(|node| (node, Taken::AnyValue)))
     }
 
-    /// The first branch whose key pattern matches and whose value, if it has one, does too.
+    /// The first branch whose pattern, with a `*` in the key, matches.
     fn first_key_pattern(&self, entry: &Entry<'_>) -> Option<(&Node, Taken<'_>)> {
-        let matching = self.key_patterns.iter().filter(|(_, pattern, _)| pattern.matches(entry.key));
-        let nodes = matching.flat_map(|(key, _, same_key)| {
-            let taken = |value| Taken::Pattern { key: Some(key), value };
-            let exact = same_key.exact.get_key_value(entry.value);
-            let exact = exact.map(|(value, node)| (node, taken(std::str::from_utf8(value).ok())));
-            let pattern = same_key.patterns.first_match(entry.value);
-            let pattern = pattern.map(|(value, node)| (node, taken(Some(value))));
-            let any = same_key.any.as_ref().map(|node| (node, taken(None)));
-            [exact, pattern, any].into_iter().flatten()
-        });
-        nodes.min_by_key(|(node, _)| node.order)
+        let KeyPattern { key, value, node } = self.key_patterns.first_match(&composite(entry))?;
+        Some((node, Taken::Pattern { key: Some(key), value: value.as_deref() }))
     }
 }

@@ -56,6 +56,25 @@ fn the_first_pattern_in_the_order_of_writing_wins_across_key_and_value_patterns(
 }
 
 #[test]
+fn a_pattern_in_a_key_is_matched_against_key_and_value_together() {
+    // As seen on envoyproxy/ratelimit.
+    let set = compile(vec![limited("*d*", "", 1), limited("k*a", "", 2), limited("t*", "", 3), limited("x*", "v", 4)]);
+    let of = |key, value| find(&set, &[(key, value)]);
+    assert_eq!((of("bd", "z"), of("ka", "food")), (Some(1), Some(1)));
+    assert_eq!((of("ka", "zzz"), of("kq", "za")), (None, Some(2)));
+    assert_eq!((of("ta", "anything"), of("t", "")), (Some(3), Some(3)));
+    assert_eq!((of("xx", "v"), of("xx", "a_v"), of("xx", "w"), of("x", "")), (Some(4), Some(4), None, None));
+}
+
+#[test]
+fn many_patterns_in_keys_are_found_like_few() {
+    let set = compile((0..200).map(|n| limited(&format!("k{n}*"), "", n)).collect());
+    assert_eq!(find(&set, &[("k17", "x")]), Some(1), "k1* was written first");
+    assert_eq!(find(&set, &[("k9x", "")]), Some(9));
+    assert_eq!(find(&set, &[("x", "k9")]), None);
+}
+
+#[test]
 fn depth_must_be_equal() {
     let mut top = limited("a", "1", 1);
     top.descriptors = vec![parent("b", "", vec![limited("c", "", 3)])];
@@ -111,7 +130,7 @@ fn varying_parts_are_those_that_the_path_leaves_open() {
         DescriptorSpec { share_threshold: true, ..limited("shared*", "", 1) },
     ]);
     let bits: Vec<_> = set.rules().map(|rule| (&*rule.path, rule.varying, rule.varying_keys)).collect();
-    assert_eq!(bits, [("fixed=v,open,wild=a*b", 0b110, 0), ("s=x*,t", 0b10, 0), ("key*=v", 0, 1), ("shared*", 0, 1)]);
+    assert_eq!(bits, [("fixed=v,open,wild=a*b", 0b110, 0), ("s=x*,t", 0b10, 0), ("key*=v", 1, 1), ("shared*", 0, 1)]);
 }
 
 #[test]

@@ -100,6 +100,10 @@ impl<T> PatternSet<T> {
         Self { patterns, index }
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.patterns.is_empty()
+    }
+
     /// The patterns in the order of writing.
     pub(super) fn iter(&self) -> impl ExactSizeIterator<Item = &(Pattern, T)> {
         self.patterns.iter()
