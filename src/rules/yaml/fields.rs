@@ -156,6 +156,9 @@ impl<'t, 'a> Reader<'t, 'a> {
                 ),
                 (true, _) => {}
             }
+            if !before.merged {
+                self.check_kind(key, before);
+            }
             if matches!(key, Key::RateLimit | Key::Metadata) {
                 // A second map adds to the first; nothing takes it away.
                 if self.is_null(field.value) {
@@ -206,6 +209,34 @@ impl<'t, 'a> Reader<'t, 'a> {
     fn unknown_key(&mut self, at: Mark, written: &str, place: Option<Place>) {
         let help = suggest_key(written, place);
         self.problems.error(at, format!("unknown key '{}'", shorten(written)), help);
+    }
+
+    /// Reports a value that does not count, because its key is written again, when it is of the wrong kind:
+    /// envoyproxy/ratelimit refuses it all the same.
+    fn check_kind(&mut self, key: Key, field: Field) {
+        let field = Some(field);
+        match key {
+            Key::Domain | Key::Entry | Key::Value | Key::Unit | Key::Name => {
+                self.text(key, field);
+            }
+            Key::RequestsPerUnit => {
+                // It has been reported, and nothing else is to be done.
+                let _ = self.integer(key, field, u64::from(u32::MAX));
+            }
+            Key::ShadowMode
+            | Key::QuotaMode
+            | Key::DetailedMetric
+            | Key::ValueToMetric
+            | Key::ShareThreshold
+            | Key::Unlimited => {
+                self.boolean(key, field);
+            }
+            Key::Descriptors | Key::Replaces => {
+                self.maps(key, field);
+            }
+            // Joined with the later one and read as a whole, or our own.
+            _ => {}
+        }
     }
 
     /// What envoyproxy/ratelimit checks even where it ignores the value: the spelling of keys, and that lists hold
