@@ -9,9 +9,9 @@ use smallvec::smallvec;
 use tidegate::core::clock::{Clock, ManualClock, Micros, SystemClock};
 use tidegate::core::descriptor::Operation;
 use tidegate::core::limit::{Algorithm, Limit, LimitParts, Over, Window};
-use tidegate::core::spec::Charge;
+use tidegate::core::spec::{Charge, FailureMode};
 use tidegate::counters::memory::{MemoryOptions, MemoryStore};
-use tidegate::counters::{CounterKey, CounterStore, Hit};
+use tidegate::counters::{CounterKey, CounterName, CounterStore, Hit};
 
 const LIVE: usize = 1_000_000;
 
@@ -32,8 +32,8 @@ fn names(count: usize) -> Vec<String> {
 }
 
 fn hit<'a>(space: u128, name: &'a str, limit: &'a Limit) -> Hit<'a> {
-    let key = CounterKey { space, values: smallvec![name.as_bytes()] };
-    Hit { key, limit, operation: Operation::Charge(1), enforced: true }
+    let key = CounterKey { space, name: CounterName::default(), values: smallvec![name.as_bytes()] };
+    Hit { key, limit, operation: Operation::Charge(1), enforced: true, failure_mode: FailureMode::default() }
 }
 
 fn filled<C: Clock>(clock: C, limit: &Limit, names: &[String], hits_each: usize) -> MemoryStore<C> {

@@ -17,9 +17,9 @@ use tidegate::core::clock::{ManualClock, Micros};
 use tidegate::core::descriptor::{Entry, Operation};
 use tidegate::core::limit::{Algorithm, Limit};
 use tidegate::core::ruleset::RuleSet;
-use tidegate::core::spec::Charge;
+use tidegate::core::spec::{Charge, FailureMode};
 use tidegate::counters::memory::{MemoryOptions, MemoryStore};
-use tidegate::counters::{CounterKey, CounterStore as _, Hit};
+use tidegate::counters::{CounterKey, CounterName, CounterStore as _, Hit};
 
 /// A function's cost is counted from its first call; 100 of them dwarf what surrounds them.
 const CALLS: u64 = 100;
@@ -80,9 +80,10 @@ fn store(algorithm: Algorithm) -> Store {
 }
 
 fn check(store: &MemoryStore<ManualClock>, limit: &Limit, user: &str) {
-    let key = CounterKey { space: 7, values: smallvec![user.as_bytes()] };
-    let hits = [Hit { key, limit, operation: Operation::Charge(1), enforced: true }];
-    let answer = pin!(store.perform(&hits, Charge::Independent));
+    let key = CounterKey { space: 7, name: CounterName::default(), values: smallvec![user.as_bytes()] };
+    let hits =
+        [Hit { key, limit, operation: Operation::Charge(1), enforced: true, failure_mode: FailureMode::default() }];
+    let answer = pin!(store.perform(&hits, Charge::Independent, None));
     // The memory store answers at once.
     let Poll::Ready(answer) = answer.poll(&mut Context::from_waker(Waker::noop())) else { unreachable!() };
     black_box(answer).unwrap();

@@ -10,8 +10,9 @@ use tidegate::core::clock::{Clock, ManualClock, Micros};
 use tidegate::core::descriptor::Operation::{self, Charge, Refund};
 use tidegate::core::limit::{Algorithm, Limit, LimitParts, Over, Window};
 use tidegate::core::spec::Charge::{AllOrNothing, Independent};
+use tidegate::core::spec::FailureMode;
 use tidegate::counters::memory::{MemoryOptions, MemoryStore};
-use tidegate::counters::{CounterKey, CounterStore, Hit, Outcomes};
+use tidegate::counters::{CounterKey, CounterName, CounterStore, Hit, Outcomes};
 
 type Store = MemoryStore<ManualClock>;
 
@@ -34,7 +35,13 @@ fn dropping(amount: u64) -> Limit {
 }
 
 fn hit<'a>(space: u128, client: &'a [u8], limit: &'a Limit, operation: Operation) -> Hit<'a> {
-    Hit { key: CounterKey { space, values: smallvec![client] }, limit, operation, enforced: true }
+    Hit {
+        key: CounterKey { space, name: CounterName::default(), values: smallvec![client] },
+        limit,
+        operation,
+        enforced: true,
+        failure_mode: FailureMode::default(),
+    }
 }
 
 fn independent(store: &Store, hits: &[Hit<'_>]) -> Outcomes {
@@ -50,7 +57,7 @@ fn one(store: &Store, space: u128, client: &str, limit: &Limit, operation: Opera
 }
 
 fn level(store: &Store, space: u128, client: &str, limit: &Limit) -> Option<u64> {
-    let key = CounterKey { space, values: smallvec![client.as_bytes()] };
+    let key = CounterKey { space, name: CounterName::default(), values: smallvec![client.as_bytes()] };
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     runtime.block_on(store.inspect(&key, limit)).unwrap().map(|outcome| outcome.level)
 }

@@ -18,6 +18,22 @@ pub enum Code {
     OverLimit,
 }
 
+/// Who answered for a counter.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Source {
+    /// The counter itself.
+    #[default]
+    Counter,
+    /// This process remembered that the counter is over its limit.
+    OverLimitMemory,
+    /// The store could not answer, and this process counted at its share of the limit.
+    Local,
+    /// The store could not answer, and the rule says to let pass.
+    Open,
+    /// The store could not answer, and the rule says to deny.
+    Closed,
+}
+
 /// The limit that a status reports, and what its counter said.
 #[derive(Clone, Debug)]
 pub struct Applied<'s> {
@@ -27,6 +43,8 @@ pub struct Applied<'s> {
     pub name: Option<&'s str>,
     /// What its counter said.
     pub outcome: Outcome,
+    /// Who said it.
+    pub source: Source,
 }
 
 impl Applied<'_> {

@@ -20,6 +20,8 @@ pub struct RuleLimit {
     pub limit: Limit,
     /// Its name, in answers and headers.
     pub name: Option<Box<str>>,
+    /// Tells it from the other limits of its rule, where there are several: its name, or else its position.
+    pub place: Option<Box<str>>,
     /// Distinguishes the counters of this limit from those of every other: a hash of domain, rule path, algorithm,
     /// window and (where a rule has several limits) name or position. It does not contain the amount, so that a
     /// counter survives a changed limit.

@@ -101,7 +101,7 @@ mod tests {
     use super::*;
     use crate::core::algorithm::{Outcome, Verdict};
     use crate::core::clock::Micros;
-    use crate::core::decision::{Applied, Code};
+    use crate::core::decision::{Applied, Code, Source};
     use crate::core::limit::{Limit, LimitParts, Window};
 
     /// A charge of `hits` on a limit of 10 that leaves the level `after`.
@@ -117,7 +117,7 @@ mod tests {
         let status = Status {
             code: if allowed || shadowed { Code::Ok } else { Code::OverLimit },
             rule: None,
-            applied: Some(Applied { limit: Limit::new(parts).unwrap(), name: None, outcome }),
+            applied: Some(Applied { limit: Limit::new(parts).unwrap(), name: None, outcome, source: Source::Counter }),
             remaining: outcome.remaining,
             operation: Operation::Charge(hits),
             replaced: false,

@@ -11,7 +11,7 @@ use crate::core::descriptor::{Operation, Request};
 use crate::core::limit::Limit;
 use crate::core::ruleset::Domain;
 use crate::core::spec::Charge;
-use crate::counters::Hit;
+use crate::counters::{Answers, Hit, Source};
 
 /// What an unlimited rule reports as left.
 const UNLIMITED: u64 = u32::MAX as u64;
@@ -35,13 +35,14 @@ pub(super) fn combine<'s>(
     domain: &'s Domain,
     resolved: &[Resolved<'s>],
     hits: &[Hit<'_>],
-    outcomes: &[Outcome],
+    answers: &Answers,
     options: &LimiterOptions,
 ) -> Decision<'s> {
-    let refused = hits.iter().zip(outcomes).any(|(hit, outcome)| hit.enforced && !outcome.allowed());
+    let refused = hits.iter().zip(&answers.outcomes).any(|(hit, outcome)| hit.enforced && !outcome.allowed());
     let charged = !(domain.charge == Charge::AllOrNothing && refused);
-    let mut outcomes = outcomes.iter();
-    let statuses: SmallVec<[Status<'s>; 4]> = resolved.iter().map(|each| status(each, &mut outcomes)).collect();
+    let mut answers =
+        answers.outcomes.iter().enumerate().map(|(position, outcome)| (outcome, answers.source(position)));
+    let statuses: SmallVec<[Status<'s>; 4]> = resolved.iter().map(|each| status(each, &mut answers)).collect();
     let (over, deciding) = overall(&statuses, options);
     Decision {
         code: if over && !options.shadow_mode { Code::OverLimit } else { Code::Ok },
@@ -53,8 +54,8 @@ pub(super) fn combine<'s>(
     }
 }
 
-/// The status of one descriptor; takes its outcomes from the front of `outcomes`.
-fn status<'s>(each: &Resolved<'s>, outcomes: &mut std::slice::Iter<'_, Outcome>) -> Status<'s> {
+/// The status of one descriptor; takes its answers from the front of `answers`.
+fn status<'s, 'o>(each: &Resolved<'s>, answers: &mut impl Iterator<Item = (&'o Outcome, Source)>) -> Status<'s> {
     let mut status = Status::without_limit(each.operation);
     let applied = match &each.target {
         Target::Nothing => None,
@@ -63,12 +64,12 @@ fn status<'s>(each: &Resolved<'s>, outcomes: &mut std::slice::Iter<'_, Outcome>)
             if rule.is_unlimited() {
                 status.remaining = UNLIMITED;
             }
-            let counted = counted_limits(rule, *replaced).zip(outcomes);
-            let strictest = counted.reduce(|one, other| if stricter(other.1, one.1) { other } else { one });
+            let counted = counted_limits(rule, *replaced).zip(answers);
+            let strictest = counted.reduce(|one, other| if stricter(other.1.0, one.1.0) { other } else { one });
             status.replaced = strictest.is_none() && !rule.is_unlimited();
-            strictest.map(|(limit, outcome)| applied(&limit.limit, limit.name.as_deref(), outcome))
+            strictest.map(|(limit, answer)| applied(&limit.limit, limit.name.as_deref(), answer))
         }
-        Target::Override { limit, .. } => outcomes.next().map(|outcome| applied(limit, None, outcome)),
+        Target::Override { limit, .. } => answers.next().map(|answer| applied(limit, None, answer)),
     };
     if let Some(applied) = &applied {
         let over = !applied.outcome.allowed();
@@ -80,8 +81,8 @@ fn status<'s>(each: &Resolved<'s>, outcomes: &mut std::slice::Iter<'_, Outcome>)
     status
 }
 
-fn applied<'s>(limit: &Limit, name: Option<&'s str>, outcome: &Outcome) -> Applied<'s> {
-    Applied { limit: limit.clone(), name, outcome: *outcome }
+fn applied<'s>(limit: &Limit, name: Option<&'s str>, (outcome, source): (&Outcome, Source)) -> Applied<'s> {
+    Applied { limit: limit.clone(), name, outcome: *outcome, source }
 }
 
 /// Whether `one` is worth reporting rather than `other`: it denies longer, or leaves less.

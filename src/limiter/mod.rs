@@ -5,7 +5,7 @@
 //!
 //! ```ignore
 //! let active = limiter.active();
-//! let decision = limiter.decide(&active, &request).await?;
+//! let decision = limiter.decide(&active, &request, deadline).await?;
 //! ```
 
 mod accounting;
@@ -18,15 +18,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::{ArcSwap, Guard};
 
-use crate::core::algorithm::Outcome;
 use crate::core::decision::Decision;
 use crate::core::descriptor::Request;
 use crate::core::ruleset::{Domain, RuleSet};
-use crate::counters::{CounterStore, Hit, Outcomes, StoreError};
+use crate::core::spec::FailureMode;
+use crate::counters::{Answers, CounterStore, Deadline, Hit, StoreError};
 use crate::telemetry::decisions::{DecisionMetrics, RuleSeries};
 
 pub use accounting::near_limit_threshold;
-pub use resolve::varying_values;
+pub use resolve::counter_key;
 
 /// Settings that hold for every domain.
 #[derive(Clone, Debug)]
@@ -39,11 +39,19 @@ pub struct LimiterOptions {
     pub near_limit_ratio: f32,
     /// The most descriptors one request may have.
     pub max_descriptors: usize,
+    /// What rules that choose none answer when the counter store cannot.
+    pub failure_mode: FailureMode,
 }
 
 impl Default for LimiterOptions {
     fn default() -> Self {
-        Self { shadow_mode: false, quota_mode: false, near_limit_ratio: 0.8, max_descriptors: 100 }
+        Self {
+            shadow_mode: false,
+            quota_mode: false,
+            near_limit_ratio: 0.8,
+            max_descriptors: 100,
+            failure_mode: FailureMode::Local,
+        }
     }
 }
 
@@ -143,16 +151,29 @@ impl<S: CounterStore> Limiter<S> {
         &self.options
     }
 
-    /// Decides one request and charges its counters.
+    /// Decides one request and charges its counters. An answer after `deadline` would be of no use to the caller.
     ///
     /// # Errors
     /// [`DecideError`] when the request has no meaning, or the store no answer.
-    pub async fn decide<'s>(&self, active: &'s Active, request: &Request<'_>) -> Result<Decision<'s>, DecideError> {
+    pub async fn decide<'s>(
+        &self,
+        active: &'s Active,
+        request: &Request<'_>,
+        deadline: Deadline,
+    ) -> Result<Decision<'s>, DecideError> {
         let Some(domain) = self.domain(active, request)? else { return Ok(combine::unknown_domain(request)) };
         let resolved = resolve::resolve(domain, request);
-        let hits = resolve::hits(&resolved, request, &self.options);
-        let outcomes = if hits.is_empty() { Outcomes::new() } else { self.store.perform(&hits, domain.charge).await? };
-        Ok(self.conclude(active, request, domain, &resolved, &hits, &outcomes))
+        let hits = resolve::hits(domain, &resolved, request, &self.options);
+        let answers = match &hits[..] {
+            [] => Answers::default(),
+            hits => self.store.perform(hits, domain.charge, deadline).await?,
+        };
+        Ok(self.conclude(active, request, domain, &resolved, &hits, &answers))
+    }
+
+    /// Whether [`Limiter::decide_now`] always answers.
+    pub fn never_waits(&self) -> bool {
+        self.store.never_waits()
     }
 
     /// [`Limiter::decide`] with a store that never waits; `None` with one that does.
@@ -167,9 +188,12 @@ impl<S: CounterStore> Limiter<S> {
             Err(error) => return Some(Err(error)),
         };
         let resolved = resolve::resolve(domain, request);
-        let hits = resolve::hits(&resolved, request, &self.options);
-        let outcomes = if hits.is_empty() { Outcomes::new() } else { self.store.perform_now(&hits, domain.charge)? };
-        Some(Ok(self.conclude(active, request, domain, &resolved, &hits, &outcomes)))
+        let hits = resolve::hits(domain, &resolved, request, &self.options);
+        let answers = match &hits[..] {
+            [] => Answers::default(),
+            hits => self.store.perform_now(hits, domain.charge)?.into(),
+        };
+        Some(Ok(self.conclude(active, request, domain, &resolved, &hits, &answers)))
     }
 
     /// The domain that a request asks about, if it has rules.
@@ -201,9 +225,9 @@ impl<S: CounterStore> Limiter<S> {
         domain: &'s Domain,
         resolved: &[resolve::Resolved<'s>],
         hits: &[Hit<'_>],
-        outcomes: &[Outcome],
+        answers: &Answers,
     ) -> Decision<'s> {
-        let decision = combine::combine(domain, resolved, hits, outcomes, &self.options);
+        let decision = combine::combine(domain, resolved, hits, answers, &self.options);
         self.account(active, request, &decision);
         decision
     }

@@ -8,9 +8,9 @@ use smallvec::SmallVec;
 use super::LimiterOptions;
 use crate::core::descriptor::{Descriptor, LimitOverride, Operation, Request};
 use crate::core::limit::{Limit, LimitParts, Window};
-use crate::core::rule::{Rule, RuleLimit};
+use crate::core::rule::{Rule, RuleLimit, canonical_path};
 use crate::core::ruleset::Domain;
-use crate::counters::{CounterKey, Hit};
+use crate::counters::{CounterKey, CounterName, Hit};
 
 /// What applies to one descriptor.
 #[derive(Debug)]
@@ -26,7 +26,7 @@ pub(super) enum Target<'s> {
     /// A rule; bit `i` of `replaced` is set when another matched rule replaces its limit `i`.
     Rule { rule: &'s Rule, replaced: u64 },
     /// A limit that came with the request.
-    Override { limit: Limit, space: u128 },
+    Override { limit: Limit, space: u128, path: String },
 }
 
 pub(super) type AllResolved<'s> = SmallVec<[Resolved<'s>; 4]>;
@@ -77,7 +77,10 @@ fn override_target<'s>(domain: &Domain, descriptor: &Descriptor<'_>, brought: Li
         hasher.write_u64(part.len() as u64);
         hasher.write(part);
     }
-    Target::Override { limit, space: hasher.finish128().as_u128() }
+    // Lossy where a key is no UTF-8: the key's own bytes are in the space, and no rule can have such a key.
+    let keys: SmallVec<[_; 4]> = descriptor.entries.iter().map(|entry| String::from_utf8_lossy(entry.key)).collect();
+    let path = canonical_path(keys.iter().map(|key| (&**key, None)));
+    Target::Override { limit, space: hasher.finish128().as_u128(), path }
 }
 
 /// Marks every limit that a matched rule of the request replaces. Unlimited rules are never replaced.
@@ -107,6 +110,7 @@ pub(super) fn counted_limits(rule: &Rule, replaced: u64) -> impl Iterator<Item =
 
 /// The hits of a request, descriptor by descriptor, each with the position of its descriptor.
 pub(super) fn hits<'a, 's: 'a>(
+    domain: &'a Domain,
     resolved: &'a [Resolved<'_>],
     request: &Request<'s>,
     options: &LimiterOptions,
@@ -119,26 +123,46 @@ pub(super) fn hits<'a, 's: 'a>(
                 let enforced = !(rule.shadow_mode || rule.quota_mode || options.shadow_mode || options.quota_mode);
                 for limit in counted_limits(rule, *replaced) {
                     hits.push(Hit {
-                        key: CounterKey { space: limit.counter_space, values: varying_values(rule, descriptor) },
+                        key: counter_key(domain, rule, limit, descriptor),
                         limit: &limit.limit,
                         operation: each.operation,
                         enforced,
+                        failure_mode: rule.failure_mode().unwrap_or(options.failure_mode),
                     });
                 }
             }
-            Target::Override { limit, space } => hits.push(Hit {
-                key: CounterKey { space: *space, values: descriptor.entries.iter().map(|entry| entry.value).collect() },
+            Target::Override { limit, space, path } => hits.push(Hit {
+                key: CounterKey {
+                    space: *space,
+                    name: CounterName { domain: &domain.name, path, limit: Some("override") },
+                    values: descriptor.entries.iter().map(|entry| entry.value).collect(),
+                },
                 limit,
                 operation: each.operation,
                 enforced: !(options.shadow_mode || options.quota_mode),
+                failure_mode: options.failure_mode,
             }),
         }
     }
     hits
 }
 
+/// The counter of one of a rule's limits that a descriptor charges.
+pub fn counter_key<'a, 's: 'a>(
+    domain: &'a Domain,
+    rule: &'a Rule,
+    limit: &'a RuleLimit,
+    descriptor: &Descriptor<'s>,
+) -> CounterKey<'a> {
+    CounterKey {
+        space: limit.counter_space,
+        name: CounterName { domain: &domain.name, path: &rule.path, limit: limit.place.as_deref() },
+        values: varying_values(rule, descriptor),
+    }
+}
+
 /// The keys and values of a descriptor that belong to a rule's counters.
-pub fn varying_values<'a, 's: 'a>(rule: &Rule, descriptor: &Descriptor<'s>) -> SmallVec<[&'a [u8]; 4]> {
+fn varying_values<'a, 's: 'a>(rule: &Rule, descriptor: &Descriptor<'s>) -> SmallVec<[&'a [u8]; 4]> {
     let mut values = SmallVec::new();
     for (position, entry) in descriptor.entries.iter().enumerate() {
         if rule.varying_keys & (1 << position) != 0 {

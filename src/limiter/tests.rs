@@ -84,7 +84,7 @@ fn said(decision: &Decision<'_>) -> Said {
 }
 
 fn ask(limiter: &TestLimiter, request: &Request<'static>) -> Said {
-    said(&block_on(limiter.decide(&limiter.active(), request)).unwrap())
+    said(&block_on(limiter.decide(&limiter.active(), request, None)).unwrap())
 }
 
 fn ask_for(limiter: &TestLimiter, descriptors: impl IntoIterator<Item = Descriptor<'static>>) -> Said {
@@ -102,7 +102,7 @@ fn requests_without_meaning_are_refused() {
     let store = store(10);
     let fresh: TestLimiter = Limiter::new(store, LimiterOptions::default(), Arc::default());
     let decide = |limiter: &TestLimiter, request: &Request<'static>| {
-        block_on(limiter.decide(&limiter.active(), request)).map(|_| ()).unwrap_err()
+        block_on(limiter.decide(&limiter.active(), request, None)).map(|_| ()).unwrap_err()
     };
     assert_eq!(decide(&fresh, &request([descriptor("k")])), DecideError::NoRules);
     let limiter = limiter(vec![per_minute("k", 1)]);
@@ -175,7 +175,7 @@ fn shadow_mode_counts_and_never_denies() {
     assert_eq!((said.code, &said.statuses[..]), (Pass, &[(Pass, 0)][..]));
     let decision = request([descriptor("s")]);
     let active = limiter.active();
-    assert!(block_on(limiter.decide(&active, &decision)).unwrap().statuses[0].shadowed);
+    assert!(block_on(limiter.decide(&active, &decision, None)).unwrap().statuses[0].shadowed);
 }
 
 #[test]
@@ -246,7 +246,7 @@ fn several_limits_must_all_hold_and_the_strictest_is_told() {
     let limiter = limiter(vec![rule("k", limits)]);
     let asked = request([descriptor("k")]);
     let active = limiter.active();
-    let decide = || block_on(limiter.decide(&active, &asked)).unwrap();
+    let decide = || block_on(limiter.decide(&active, &asked, None)).unwrap();
     let name = |decision: &Decision<'_>| decision.statuses[0].applied.as_ref().unwrap().name.map(str::to_owned);
     assert_eq!(name(&decide()).as_deref(), Some("burst"));
     assert_eq!(decide().code, Pass);

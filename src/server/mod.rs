@@ -48,6 +48,7 @@ use self::tls::{TlsAcceptor, TlsError};
 use self::workers::{Load, Workers};
 use crate::config::Config;
 use crate::core::clock::SystemClock;
+use crate::core::spec::FailureMode;
 use crate::counters::memory::{MemoryOptions, MemoryStore};
 use crate::limiter::LimiterOptions;
 use crate::rules::report::Report;
@@ -242,6 +243,7 @@ fn assemble(config: &Arc<Config>, workers: usize, traces: Traces) -> Context {
         quota_mode: settings.quota_mode,
         near_limit_ratio: settings.near_limit_ratio,
         max_descriptors: settings.max_descriptors,
+        failure_mode: FailureMode::Local,
     };
     let store = MemoryStore::new(SystemClock::new(), MemoryOptions { max_counters: settings.max_counters });
     Context {

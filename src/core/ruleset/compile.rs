@@ -256,7 +256,7 @@ impl Compiler<'_> {
                     replaces.extend(names);
                     let place = several.then(|| name.clone().unwrap_or_else(|| position.to_string()));
                     let counter_space = counter_space(self.domain, &path, &limit, place.as_deref());
-                    RuleLimit { limit, name: name.map(Into::into), counter_space }
+                    RuleLimit { limit, name: name.map(Into::into), place: place.map(Into::into), counter_space }
                 });
                 Effect::Limits(limits.collect())
             }

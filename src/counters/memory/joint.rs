@@ -9,11 +9,11 @@ use std::sync::MutexGuard;
 use smallvec::SmallVec;
 
 use super::MemoryStore;
-use super::key::Fingerprint;
 use super::shard::Shard;
 use crate::core::algorithm::{Outcome, Verdict};
 use crate::core::clock::{Clock, Micros, Now};
 use crate::core::descriptor::Operation;
+use crate::counters::fingerprint::Fingerprint;
 use crate::counters::{Hit, Outcomes};
 
 /// Where a hit's counter is.

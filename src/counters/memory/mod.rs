@@ -1,6 +1,6 @@
 //! Counters in this process's memory.
 //!
-//! **Exactness.** A counter is found under a keyed 128-bit hash of its identity ([`key`]) in one of many shards, each
+//! **Exactness.** A counter is found under a keyed 128-bit hash of its identity ([`super::fingerprint`]) in one of many shards, each
 //! behind a short lock that is never held across an await. An operation runs the core's algorithm under that lock, so
 //! that counters are exact whatever the concurrency. Charges that must all fit ([`joint`]) lock every shard concerned,
 //! in one order.
@@ -30,7 +30,6 @@
 //! in the window, 388 with ten. [`MemoryStore::approximate_bytes`] counts it.
 
 mod joint;
-mod key;
 mod shard;
 
 use std::ops::AddAssign;
@@ -38,9 +37,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use self::key::{Fingerprint, Fingerprints};
 use self::shard::{Shard, Tally};
-use super::{CounterKey, CounterStore, Hit, Outcomes, StoreError};
+use super::fingerprint::{Fingerprint, Fingerprints};
+use super::{Answers, CounterKey, CounterStore, Deadline, Hit, Outcomes, StoreError};
 use crate::core::algorithm::Outcome;
 use crate::core::clock::{Clock, Now};
 use crate::core::limit::Limit;
@@ -213,8 +212,12 @@ impl<C: Clock> MemoryStore<C> {
 }
 
 impl<C: Clock> CounterStore for MemoryStore<C> {
-    async fn perform(&self, hits: &[Hit<'_>], charge: Charge) -> Result<Outcomes, StoreError> {
-        Ok(self.perform_all(hits, charge))
+    async fn perform(&self, hits: &[Hit<'_>], charge: Charge, _: Deadline) -> Result<Answers, StoreError> {
+        Ok(self.perform_all(hits, charge).into())
+    }
+
+    fn never_waits(&self) -> bool {
+        true
     }
 
     fn perform_now(&self, hits: &[Hit<'_>], charge: Charge) -> Option<Outcomes> {
@@ -225,6 +228,11 @@ impl<C: Clock> CounterStore for MemoryStore<C> {
         let key = self.fingerprints.of(key);
         let now = self.clock.now();
         Ok(self.lock(self.shard_of(key)).inspect(key, limit, now))
+    }
+
+    async fn reset(&self, key: &CounterKey<'_>, _: &Limit) -> Result<bool, StoreError> {
+        let key = self.fingerprints.of(key);
+        Ok(self.lock(self.shard_of(key)).forget(key))
     }
 
     fn live_counters(&self) -> u64 {

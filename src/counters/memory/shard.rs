@@ -2,11 +2,11 @@
 
 use hashbrown::HashTable;
 
-use super::key::Fingerprint;
 use crate::core::algorithm::{Outcome, State};
 use crate::core::clock::{Micros, Now};
 use crate::core::descriptor::Operation;
 use crate::core::limit::Limit;
+use crate::counters::fingerprint::Fingerprint;
 
 /// Counters examined for every new one while there is room, to reclaim the expired: more than one, so that a steady
 /// stream of new counters does not outrun it.
@@ -169,6 +169,15 @@ impl Shard {
             Some(position) => self.entries[position].evaluate(limit, now, operation),
             None => State::fresh(limit).evaluate(limit, now, operation),
         }
+    }
+
+    /// Forgets a counter; whether there was one.
+    pub fn forget(&mut self, key: Fingerprint) -> bool {
+        let found = self.position(key);
+        if let Some(position) = found {
+            self.remove(position);
+        }
+        found.is_some()
     }
 
     /// The state of a counter, and the verdict on one more hit; `None` when there is none, or none any more.

@@ -6,6 +6,8 @@ use super::*;
 use crate::core::clock::{ManualClock, Micros};
 use crate::core::descriptor::Operation;
 use crate::core::limit::{LimitParts, Window};
+use crate::core::spec::FailureMode;
+use crate::counters::CounterName;
 
 fn limit(amount: u64) -> Limit {
     Limit::new(LimitParts::fixed_window(amount, Window::Length(Micros::SECOND))).unwrap()
@@ -14,7 +16,9 @@ fn limit(amount: u64) -> Limit {
 #[test]
 fn different_keys_have_different_fingerprints() {
     let fingerprints = Fingerprints::with_secret([1, 2]);
-    let of = |space, values: &[&[u8]]| fingerprints.of(&CounterKey { space, values: values.iter().copied().collect() });
+    let of = |space, values: &[&[u8]]| {
+        fingerprints.of(&CounterKey { space, name: CounterName::default(), values: values.iter().copied().collect() })
+    };
     let all = [
         of(1, &[]),
         of(2, &[]),
@@ -85,9 +89,15 @@ fn a_counter_takes_64_bytes_in_its_shard() {
     let limit = limit(10);
     for client in 0..50_000_u32 {
         let name = client.to_le_bytes();
-        let key = CounterKey { space: 1, values: smallvec![&name[..]] };
+        let key = CounterKey { space: 1, name: CounterName::default(), values: smallvec![&name[..]] };
         store.perform_now(
-            &[Hit { key, limit: &limit, operation: Operation::Charge(1), enforced: true }],
+            &[Hit {
+                key,
+                limit: &limit,
+                operation: Operation::Charge(1),
+                enforced: true,
+                failure_mode: FailureMode::Local,
+            }],
             Charge::Independent,
         );
     }

@@ -5,9 +5,9 @@ use smallvec::SmallVec;
 use super::{describe, proto};
 use crate::core::descriptor::{Descriptor, Entry};
 use crate::core::rule::Rule;
-use crate::core::ruleset::{Explanation, Step};
-use crate::counters::{CounterKey, CounterStore, StoreError};
-use crate::limiter::varying_values;
+use crate::core::ruleset::{Domain, Explanation, Step};
+use crate::counters::{CounterStore, StoreError};
+use crate::limiter::counter_key;
 use crate::server::Context;
 
 /// The most entries of a descriptor that are walked.
@@ -45,7 +45,7 @@ pub async fn explain(context: &Context, request: &proto::ExplainRequest) -> Resu
     };
     if let Some(rule) = rule {
         let descriptor = Descriptor { entries, ..Descriptor::default() };
-        response.counters = counters(context, rule, &descriptor).await?;
+        response.counters = counters(context, domain, rule, &descriptor).await?;
         response.rule = Some(describe::rule(&domain.name, rule, describe::origin(context, rule.origin)));
     }
     Ok(response)
@@ -53,12 +53,13 @@ pub async fn explain(context: &Context, request: &proto::ExplainRequest) -> Resu
 
 async fn counters(
     context: &Context,
+    domain: &Domain,
     rule: &Rule,
     descriptor: &Descriptor<'_>,
 ) -> Result<Vec<proto::CounterState>, StoreError> {
     let mut states = Vec::with_capacity(rule.limits().len());
     for limit in rule.limits() {
-        let key = CounterKey { space: limit.counter_space, values: varying_values(rule, descriptor) };
+        let key = counter_key(domain, rule, limit, descriptor);
         let outcome = context.limiter.store().inspect(&key, &limit.limit).await?;
         states.push(describe::counter(&limit.limit, outcome.as_ref()));
     }

@@ -51,7 +51,7 @@ pub async fn decide(State(api): State<Arc<Api>>, body: Result<Bytes, BytesReject
         Err(error) => return text(StatusCode::BAD_REQUEST, &error.to_string()),
     };
     let active = api.context.limiter.active();
-    let decision = match api.context.limiter.decide(&active, &request).await {
+    let decision = match api.context.limiter.decide(&active, &request, None).await {
         Ok(decision) => decision,
         Err(error) => return refuse(&api.refusal(error)),
     };

@@ -55,7 +55,7 @@ pub async fn decide(
     let domain = question.domain.as_deref().unwrap_or(&context.config.http.domain);
     let request = Request { domain: domain.as_bytes(), descriptors: descriptors(&question), hits_addend: 1 };
     let active = context.limiter.active();
-    let decision = context.limiter.decide(&active, &request).await.map_err(|error| api.refusal(error))?;
+    let decision = context.limiter.decide(&active, &request, None).await.map_err(|error| api.refusal(error))?;
     Ok(answer(&api, domain, &decision))
 }
 

@@ -11,11 +11,11 @@ pub mod response;
 mod tests;
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
-use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use tonic::Status;
 
@@ -25,6 +25,7 @@ use super::body::Body;
 use super::context::Context;
 use crate::core::decision::{Code, Decision};
 use crate::core::descriptor;
+use crate::counters::Deadline;
 use crate::limiter::DecideError;
 use crate::telemetry::decisions::Failure;
 use crate::telemetry::traces::DecisionSpan;
@@ -35,6 +36,8 @@ pub const SERVICE: &str = "envoy.service.ratelimit.v3.RateLimitService";
 pub const SHOULD_RATE_LIMIT: &str = "/envoy.service.ratelimit.v3.RateLimitService/ShouldRateLimit";
 
 const GRPC: HeaderValue = HeaderValue::from_static("application/grpc");
+/// What an answer needs of the time that its caller waits, to be written and to arrive.
+const MARGIN: Duration = Duration::from_millis(2);
 /// An answer for two descriptors with headers and metadata is some 450 bytes.
 const EXPECTED_ANSWER: usize = 512;
 
@@ -67,8 +70,9 @@ impl RateLimitService {
         }
         // Boxed, as it is rare, and everything that lives on here is copied with every request.
         let span = self.context.traces.start_decision_span(&head.headers).map(Box::new);
+        let allowance = timeout(&head.headers);
         drop(head);
-        match self.answer(body, span).await {
+        match self.answer(body, allowance, span).await {
             Ok(answer) => {
                 let mut response = Response::new(Body::Message(answer));
                 response.headers_mut().insert(CONTENT_TYPE, GRPC);
@@ -81,14 +85,24 @@ impl RateLimitService {
         }
     }
 
-    async fn answer(&self, body: Incoming, mut span: Option<Box<DecisionSpan>>) -> Result<Bytes, Refusal> {
+    /// `allowance` is how long the caller waits.
+    async fn answer(
+        &self,
+        body: Incoming,
+        allowance: Option<Duration>,
+        mut span: Option<Box<DecisionSpan>>,
+    ) -> Result<Bytes, Refusal> {
         let message = self.assembly.read(body, self.max_message).await?;
         // The caller's time to send is not ours.
         let start = Instant::now();
-        let answer = match self.decide_now(&message, &mut span) {
+        let now = if self.context.limiter.never_waits() { self.decide_now(&message, &mut span) } else { None };
+        let answer = match now {
             Some(answer) => answer,
             // Boxed, as everything in this future is copied with every request.
-            None => Box::pin(self.decide(&message, &mut span)).await,
+            None => {
+                let deadline = allowance.map(|allowance| start + allowance.saturating_sub(MARGIN));
+                Box::pin(self.decide(&message, deadline, &mut span)).await
+            }
         };
         self.context.metrics.decisions().observe(start.elapsed());
         if let (Some(span), Err(refusal)) = (&mut span, &answer) {
@@ -97,7 +111,7 @@ impl RateLimitService {
         answer
     }
 
-    /// From one message to the framed other, on the spot if the counter store allows it.
+    /// From one message to the framed other, on the spot if the counter store never waits.
     fn decide_now(&self, message: &[u8], span: &mut Option<Box<DecisionSpan>>) -> Option<Result<Bytes, Refusal>> {
         let limiter = &self.context.limiter;
         // First, since the request borrows from both, and goes before them.
@@ -112,12 +126,17 @@ impl RateLimitService {
     }
 
     /// The same for a counter store that must be waited for.
-    async fn decide(&self, message: &[u8], span: &mut Option<Box<DecisionSpan>>) -> Result<Bytes, Refusal> {
+    async fn decide(
+        &self,
+        message: &[u8],
+        deadline: Deadline,
+        span: &mut Option<Box<DecisionSpan>>,
+    ) -> Result<Bytes, Refusal> {
         let limiter = &self.context.limiter;
         let active = limiter.active();
         let request = message::decode(message, limiter.options().max_descriptors)?;
         asked(span, &request);
-        let decision = limiter.decide(&active, &request).await?;
+        let decision = limiter.decide(&active, &request, deadline).await?;
         Ok(self.reply(&decision, active.revision, span))
     }
 
@@ -131,6 +150,22 @@ impl RateLimitService {
         frame::finish(&mut buffer);
         Bytes::from(buffer)
     }
+}
+
+/// How long the caller waits, by its `grpc-timeout` header: at most eight digits and a unit.
+fn timeout(headers: &HeaderMap) -> Option<Duration> {
+    let text = headers.get("grpc-timeout")?.to_str().ok()?;
+    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    let count: u64 = digits.parse().ok().filter(|_| digits.len() <= 8)?;
+    Some(match unit {
+        "H" => Duration::from_secs(count * 3_600),
+        "M" => Duration::from_secs(count * 60),
+        "S" => Duration::from_secs(count),
+        "m" => Duration::from_millis(count),
+        "u" => Duration::from_micros(count),
+        "n" => Duration::from_nanos(count),
+        _ => return None,
+    })
 }
 
 /// Tells the span, if there is one, what is asked.

@@ -17,7 +17,7 @@ use super::response::{self, ResponseSettings};
 use crate::config::Config;
 use crate::core::algorithm::{Outcome, Verdict};
 use crate::core::clock::Micros;
-use crate::core::decision::{Applied, Code, Decision, Status};
+use crate::core::decision::{Applied, Code, Decision, Source, Status};
 use crate::core::descriptor::{Descriptor, Entry, LimitOverride, Operation, Request};
 use crate::core::limit::{Limit, LimitParts, Unit, Window};
 use crate::core::rule::Rule;
@@ -221,7 +221,7 @@ fn rule<'a>(rules: &'a RuleSet, key: &str) -> &'a Rule {
 fn applied(rule: &Rule, at: usize, verdict: Verdict, remaining: u64, reset: u64) -> Applied<'_> {
     let limit = &rule.limits()[at];
     let outcome = Outcome { verdict, level: 0, remaining, reset_after: Micros(reset) };
-    Applied { limit: limit.limit.clone(), name: limit.name.as_deref(), outcome }
+    Applied { limit: limit.limit.clone(), name: limit.name.as_deref(), outcome, source: Source::Counter }
 }
 
 fn status<'a>(rule: Option<&'a Rule>, applied: Option<Applied<'a>>) -> Status<'a> {
@@ -428,7 +428,7 @@ fn large_numbers_saturate() {
     let most = crate::core::limit::MAX_HITS;
     let limit = Limit::new(LimitParts::fixed_window(most, Window::Length(Unit::Week.length()))).unwrap();
     let outcome = Outcome { verdict: Verdict::Allowed, level: 1, remaining: most - 1, reset_after: Micros(1) };
-    let statuses = vec![status(None, Some(Applied { limit, name: None, outcome }))];
+    let statuses = vec![status(None, Some(Applied { limit, name: None, outcome, source: Source::Counter }))];
     let answer = answer(&decision(&rules, statuses, Some(0)), &settings());
     let limit = answer.statuses[0].current_limit.clone().unwrap();
     assert_eq!((limit.requests_per_unit, limit.unit), (u32::MAX, 7));
@@ -493,7 +493,7 @@ fn policies_are_listed_once_and_bounded() {
     let many = (1..=100).map(|amount| {
         let limit = Limit::new(LimitParts::fixed_window(amount, Window::Length(Unit::Week.length()))).unwrap();
         let outcome = Outcome { verdict: Verdict::Allowed, level: 1, remaining: 0, reset_after: Micros(1) };
-        status(None, Some(Applied { limit, name: None, outcome }))
+        status(None, Some(Applied { limit, name: None, outcome, source: Source::Counter }))
     });
     let many = answer(&decision(&rules, many.collect(), Some(0)), &settings());
     assert_eq!(many.response_headers_to_add[0].value.matches("override").count(), 16);

@@ -1,4 +1,4 @@
-//! What a counter is filed under: a keyed 128-bit hash of its identity.
+//! What a counter is filed under in this process: a keyed 128-bit hash of its identity.
 //!
 //! Clients choose the values. With a secret random key nobody can make two counters meet, neither in one fingerprint
 //! nor in one shard or slot; by chance, among a million counters, it takes 10^26 tries.
@@ -8,11 +8,11 @@ use std::hash::{BuildHasher, Hasher};
 
 use siphasher::sip128::{Hasher128, SipHasher13};
 
-use crate::counters::CounterKey;
+use super::CounterKey;
 
 /// A counter's fingerprint.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Fingerprint {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Fingerprint {
     /// Chooses the shard.
     pub high: u64,
     /// Chooses the slot in the shard.
@@ -21,25 +21,31 @@ pub(super) struct Fingerprint {
 
 /// Makes fingerprints with a secret key.
 #[derive(Clone, Debug)]
-pub(super) struct Fingerprints {
+pub struct Fingerprints {
     secret: [u64; 2],
 }
 
 impl Fingerprints {
+    /// With a known secret, for tests that must repeat exactly.
+    #[must_use]
     pub const fn with_secret(secret: [u64; 2]) -> Self {
         Self { secret }
     }
 
     /// With a secret of this process, from the system's source of randomness.
+    #[must_use]
     pub fn random() -> Self {
         Self::with_secret([0; 2].map(|_: u64| RandomState::new().build_hasher().finish()))
     }
 
+    /// Of a counter.
+    #[must_use]
     pub fn of(&self, key: &CounterKey<'_>) -> Fingerprint {
         self.hash(key.space, &key.values)
     }
 
     /// Of the counter that the keys of a space share when there is no room for their own.
+    #[must_use]
     pub fn of_space(&self, space: u128) -> Fingerprint {
         self.hash(space, &[])
     }
