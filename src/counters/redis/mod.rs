@@ -5,6 +5,8 @@
 //! steps are then repeated here by the core's algorithms ([`replay`]), so that verdicts, levels and waits have one
 //! definition.
 
+mod log;
 pub mod program;
 pub mod replay;
 pub mod scripts;
+mod wire;
