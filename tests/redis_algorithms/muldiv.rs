@@ -26,8 +26,7 @@ fn muldiv_is_exact() {
     for _ in 0..40 {
         let cases: Vec<[u64; 4]> = (0..250).map(|_| [number(0), number(0), number(0), number(1)]).collect();
         let args: Vec<Bytes> = cases.iter().flatten().map(|number| number.to_string().into()).collect();
-        let reply: Vec<u64> =
-            server.block_on(server.client.eval(source.as_str(), Vec::<Bytes>::new(), args)).unwrap();
+        let reply: Vec<u64> = server.block_on(server.client.eval(source.as_str(), Vec::<Bytes>::new(), args)).unwrap();
         for (case, answer) in cases.iter().zip(reply.chunks(2)) {
             let [a, b, c, m] = case.map(u128::from);
             let (quotient, rest) = ((a * b + c) / m, (a * b + c) % m);

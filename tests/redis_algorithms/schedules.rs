@@ -136,12 +136,14 @@ pub fn schedule(algorithm: Algorithm) -> BoxedStrategy<Schedule> {
             let runs = prop::collection::vec(run(algorithm, scale), 0..=4);
             let counters = prop::collection::vec((0..3_usize, runs), 1..=3);
             let change = prop::option::weighted(0.1, amounts(algorithm, scale));
-            let step = (advance(window), change, counters)
-                .prop_map(|(advance, change, counters)| CallStep { advance, change, counters });
+            let step = (advance(window), change, counters).prop_map(|(advance, change, counters)| CallStep {
+                advance,
+                change,
+                counters,
+            });
             let start = 1_700_000_000_000_000..=1_800_000_000_000_000_u64;
-            (start, amounts(algorithm, scale), prop::collection::vec(step, 1..25)).prop_map(
-                move |(start, amounts, steps)| Schedule { algorithm, window, start, amounts, steps },
-            )
+            (start, amounts(algorithm, scale), prop::collection::vec(step, 1..25))
+                .prop_map(move |(start, amounts, steps)| Schedule { algorithm, window, start, amounts, steps })
         })
         .boxed()
 }
