@@ -7,7 +7,7 @@
 local opens, steps, closes, converts = {}, {}, {}, {}
 local reply = {now}
 local place, first_of, algorithms = {}, {}, {}
-local A, B, C, OX, OY, notices = {}, {}, {}, {}, {}, {}
+local A, B, C, D, OX, OY, notices = {}, {}, {}, {}, {}, {}, {}
 local X, Y, W, dirty, gave = {}, {}, {}, {}, {}
 for i = 1, #KEYS do
   local key, arg = KEYS[i], ARGV[i]
@@ -16,7 +16,7 @@ for i = 1, #KEYS do
   if not opens[algorithm] then
     opens[algorithm], steps[algorithm], closes[algorithm], converts[algorithm] = make(algorithm)
   end
-  local state, x, y, a, b, c, notice = opens[algorithm](key, arg)
+  local state, x, y, a, b, c, d, notice = opens[algorithm](key, arg)
   local first = first_of[key]
   if first then
     place[i], reply[i + 1] = first, reply[first + 1]
@@ -29,7 +29,7 @@ for i = 1, #KEYS do
       a.joint = true
     end
   end
-  A[i], B[i], C[i], OX[i], OY[i], notices[i] = a, b, c, x, y, notice
+  A[i], B[i], C[i], D[i], OX[i], OY[i], notices[i] = a, b, c, d, x, y, notice
 end
 
 -- Performs one step on states, and returns whether it is allowed and whether it changed anything.
@@ -109,7 +109,8 @@ for i = 1, #KEYS do
     if under == 0 then
       x, y, under = OX[i], OY[i], i
     end
-    reply[i + 1] = closes[algorithms[i]](KEYS[i], x, y, A[under], B[under], C[under], dirty[i]) or reply[i + 1]
+    local state = closes[algorithms[i]](KEYS[i], x, y, A[under], B[under], C[under], D[under], dirty[i])
+    reply[i + 1] = state or reply[i + 1]
     if gave[i] and notices[gave[i]] > 0 then
       call('PUBLISH', ARGV[#KEYS + 2], ARGV[#KEYS + 2 + notices[gave[i]]])
     end
