@@ -2,6 +2,7 @@
 
 pub mod fingerprint;
 pub mod memory;
+pub mod redis;
 
 use std::future::Future;
 use std::time::Instant;

@@ -1,0 +1,5 @@
+//! Counters in Redis.
+
+pub mod failure;
+pub mod key;
+pub mod topology;
