@@ -25,6 +25,7 @@
 //! [`MAX_HITS`]: super::limit::MAX_HITS
 
 mod fixed_window;
+mod hold;
 mod leaky_bucket;
 mod sliding_window_counter;
 mod sliding_window_log;
@@ -35,6 +36,7 @@ use super::descriptor::Operation;
 use super::limit::{Algorithm, Limit, MAX_HITS, Over};
 
 pub use fixed_window::FixedWindow;
+pub use hold::Hold;
 pub use leaky_bucket::LeakyBucket;
 pub use sliding_window_counter::SlidingWindowCounter;
 pub use sliding_window_log::SlidingWindowLog;

@@ -1,0 +1,31 @@
+//! The scripts: Lua 5.1 as Redis 6.2 and later and Valkey run it, composed of the files in `scripts/`.
+
+use std::fmt::Write as _;
+use std::sync::LazyLock;
+
+/// A script and its hash.
+#[derive(Debug)]
+pub struct Script {
+    /// The source, for `SCRIPT LOAD` and `EVAL`.
+    pub source: &'static str,
+    /// The SHA-1 of the source in lower-case hexadecimal, for `EVALSHA`.
+    pub sha1: String,
+}
+
+impl Script {
+    fn new(source: &'static str) -> Self {
+        let digest = ring::digest::digest(&ring::digest::SHA1_FOR_LEGACY_USE_ONLY, source.as_bytes());
+        let mut sha1 = String::with_capacity(40);
+        for byte in digest.as_ref() {
+            // Writing to a string never fails.
+            let _ = write!(sha1, "{byte:02x}");
+        }
+        Self { source, sha1 }
+    }
+}
+
+/// Performs an [`super::program::Independent`] program.
+pub static INDEPENDENT: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("scripts/independent.lua")));
+
+/// Performs a [`super::program::Joint`] program.
+pub static JOINT: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("scripts/joint.lua")));
