@@ -68,7 +68,7 @@ fn amounts(over: impl Strategy<Value = Over>, post_paid: f64) -> impl Strategy<V
 }
 
 fn operation(algorithm: Algorithm) -> impl Strategy<Value = Operation> {
-    // The model of the log keeps every single hit.
+    // What the model of the log does not forget, it keeps hit by hit.
     let huge = if algorithm == Algorithm::SlidingWindowLog { 200..=500_u64 } else { 1 << 40..=MAX_HITS };
     prop_oneof![
         10 => Just(Operation::Charge(1)),

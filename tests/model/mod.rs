@@ -6,7 +6,7 @@ use tidegate::core::clock::{Micros, Now};
 use tidegate::core::descriptor::Operation;
 use tidegate::core::limit::{Algorithm, Limit, MAX_HITS, Over};
 
-/// The longest time to drain of a leaky bucket.
+/// The longest time to drain of a bucket.
 const MAX_BACKLOG: u128 = 1 << 52;
 
 /// An exact level: `parts / whole` hits.
@@ -43,7 +43,7 @@ struct Event {
 pub struct Model {
     algorithm: Algorithm,
     window: u64,
-    /// The latest time seen; of aligned windows, the start of the latest.
+    /// The time of the last change; of aligned windows, the start of its window.
     seen: u64,
     now: u64,
     /// Windows: everything ever recorded, in order.
@@ -74,20 +74,40 @@ impl Model {
 
     /// What the real one should answer.
     pub fn apply(&mut self, limit: &Limit, now: Now, operation: Operation) -> Outcome {
-        self.observe(limit, now);
-        let mut verdict = self.verdict(limit, operation);
+        let mut after = self.clone();
+        after.observe(limit, now);
+        let mut verdict = after.verdict(limit, operation);
+        let mut changed = false;
         match operation {
-            Operation::Refund(hits) => self.refund(limit, hits),
+            Operation::Refund(hits) => {
+                changed = hits > 0 && after.has_something_to_give_back(limit);
+                after.refund(limit, hits);
+            }
             Operation::Charge(hits) if hits > 0 && (verdict == Verdict::Allowed || limit.over() == Over::Record) => {
                 let denied = verdict != Verdict::Allowed;
-                self.record(limit, hits);
+                changed = limit.amount() > 0 || !limit.algorithm().has_burst();
+                after.record(limit, hits);
                 if denied {
-                    verdict = self.verdict(limit, operation);
+                    verdict = after.verdict(limit, operation);
                 }
             }
             Operation::Charge(_) => {}
         }
-        self.outcome(limit, verdict)
+        let outcome = after.outcome(limit, verdict);
+        // What changes nothing leaves no trace, and what empties it makes it as new.
+        if changed && matches!(operation, Operation::Refund(_)) && after.level(limit, 0).parts == 0 {
+            *self = Self { forgets: self.forgets, ..Self::new(limit) };
+        } else if changed {
+            *self = after;
+        }
+        outcome
+    }
+
+    fn has_something_to_give_back(&self, limit: &Limit) -> bool {
+        match self.algorithm {
+            Algorithm::SlidingWindowCounter => self.counted_in(u128::from(self.now / self.window)) > 0,
+            _ => self.level(limit, 0).parts > 0,
+        }
     }
 
     /// What the real one should answer when nothing is charged.
@@ -129,13 +149,16 @@ impl Model {
                 self.seen = self.now - self.now % self.window;
             }
             Algorithm::SlidingWindowLog => {
-                self.now = now.mono.0.max(self.seen);
-                self.seen = self.now;
-                let window = self.window;
-                self.log.retain(|time| time + window > now.mono.0.max(self.now));
+                self.now = now.mono.0.max(self.log.last().copied().unwrap_or(0));
+                let (window, now) = (self.window, self.now);
+                self.log.retain(|time| time + window > now);
             }
             Algorithm::TokenBucket => {
                 self.now = now.mono.0.max(self.seen);
+                if limit.amount() == 0 {
+                    return;
+                }
+                self.parts = self.parts.min(MAX_BACKLOG * u128::from(limit.amount()));
                 // Drip by drip.
                 for _ in self.seen..self.now {
                     self.parts = self.parts.saturating_sub(limit.amount().into());
@@ -150,7 +173,7 @@ impl Model {
                 self.parts = self.parts.saturating_sub(u128::from(self.now - self.seen) * self.scale);
                 self.seen = self.now;
                 if limit.amount() > 0 {
-                    let scale = u128::from(limit.amount() / divisor(self.window, limit.amount()));
+                    let scale = u128::from(limit.amount());
                     // Whole microseconds stay; of the rest, what can be said in the new scale.
                     self.parts = self.parts / self.scale * scale + (self.parts % self.scale).min(scale - 1);
                     self.scale = scale;
@@ -207,12 +230,12 @@ impl Model {
             Algorithm::SlidingWindowLog => {
                 let keep = if self.forgets { amount as usize + 1 } else { usize::MAX };
                 self.log.drain(..self.log.len().saturating_sub(keep));
-                self.log.extend(std::iter::repeat_n(self.now, hits as usize));
+                let counted = if self.forgets { hits.min(limit.amount() + 1) } else { hits };
+                self.log.extend(std::iter::repeat_n(self.now, counted as usize));
             }
             Algorithm::TokenBucket | Algorithm::LeakyBucket if amount == 0 => {}
             Algorithm::TokenBucket => {
-                let most = u128::from(MAX_HITS) * u128::from(self.window);
-                self.parts = (self.parts + u128::from(hits) * u128::from(self.window)).min(most);
+                self.parts = (self.parts + u128::from(hits) * u128::from(self.window)).min(MAX_BACKLOG * amount);
             }
             Algorithm::LeakyBucket => {
                 let interval = self.scale * u128::from(self.window) / amount;
@@ -262,12 +285,4 @@ fn first(holds: impl Fn(u64) -> bool) -> u64 {
         }
     }
     does
-}
-
-/// The greatest common divisor, by trying.
-fn divisor(a: u64, b: u64) -> u64 {
-    (1..=a.min(b).min(100_000))
-        .rev()
-        .find(|candidate| a.is_multiple_of(*candidate) && b.is_multiple_of(*candidate))
-        .unwrap_or(1)
 }

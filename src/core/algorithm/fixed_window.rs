@@ -4,6 +4,7 @@
 //! the count.
 
 use super::Meter;
+use super::hold::Hold;
 use crate::core::clock::{Micros, Now};
 use crate::core::limit::{Limit, MAX_HITS, Window};
 
@@ -17,6 +18,15 @@ pub struct FixedWindow {
 }
 
 impl FixedWindow {
+    /// The window that begins at `start`, with so many hits.
+    pub(crate) fn restore(limit: &Limit, start: Micros, count: u64) -> Self {
+        let end = match limit.window() {
+            Window::Length(length) => start + Micros(length.0.max(1)),
+            Window::Calendar(calendar) => calendar.bounds(start).1,
+        };
+        Self { start, end, count }
+    }
+
     pub(super) fn start(&self) -> Micros {
         self.start
     }
@@ -50,12 +60,26 @@ impl Meter for FixedWindow {
         }
     }
 
-    fn charge(&mut self, _: &Limit, _: Micros, hits: u64) {
+    fn charge(&mut self, _: &Limit, _: Micros, hits: u64) -> bool {
         self.count = self.count.saturating_add(hits).min(MAX_HITS);
+        true
     }
 
-    fn refund(&mut self, _: &Limit, _: Micros, hits: u64) {
-        self.count = self.count.saturating_sub(hits);
+    fn refund(&mut self, _: &Limit, _: Micros, hits: u64) -> bool {
+        let before = self.count;
+        self.count = before.saturating_sub(hits);
+        self.count < before
+    }
+
+    fn release(&mut self, limit: &Limit, now: Micros, hold: &Hold) -> bool {
+        match *hold {
+            Hold::Window { start, hits } if start == self.start => self.refund(limit, now, hits),
+            _ => false,
+        }
+    }
+
+    fn is_new(&self) -> bool {
+        self.count == 0
     }
 
     fn reset_after(&self, _: &Limit, now: Micros) -> Micros {

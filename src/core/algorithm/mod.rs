@@ -10,13 +10,15 @@
 //!   left, that is unless one more hit would fit.
 //! - A refund is always allowed, and gives back at most what is consumed (in the present window, where there are
 //!   windows).
-//! - Levels saturate at [`MAX_HITS`]. Time never runs backwards for a counter: a reading earlier than the last one
-//!   counts as the last one. Of the wall clock only the window is remembered, so that a reading earlier than the
+//! - An operation that changes nothing leaves no trace, not even of the time: a peek, a charge that is denied and
+//!   dropped, a refund of nothing. A refund that leaves nothing makes the counter as new.
+//! - Levels saturate at [`MAX_HITS`]. Time never runs backwards for a counter: a reading earlier than that of its last
+//!   change counts as that one. Of the wall clock only the window is remembered, so that a reading earlier than the
 //!   window counts as its start, while a step back inside the window is taken as it is.
 //! - All arithmetic is in whole numbers and exact; a level that is no whole number reads rounded up, and a wait is
 //!   the first microsecond at which the same hits fit, also after what their own denial has recorded.
 //! - An amount of 0 admits nothing. A bucket that drains at the rate 0 would never empty: it keeps what it holds, but
-//!   records nothing more and reads as empty until the amount is back.
+//!   records nothing more and reads as empty until the amount is back; then the time in between counts as any other.
 //!
 //! What becomes of a counter whose limit changes is said at each algorithm.
 //!
@@ -24,6 +26,7 @@
 //! [`Over::Drop`]: super::limit::Over::Drop
 //! [`MAX_HITS`]: super::limit::MAX_HITS
 
+pub(crate) mod backlog;
 mod fixed_window;
 mod hold;
 mod leaky_bucket;
@@ -31,10 +34,12 @@ mod sliding_window_counter;
 mod sliding_window_log;
 mod token_bucket;
 
+use self::backlog::Backlog;
 use super::clock::{Micros, Now};
 use super::descriptor::Operation;
 use super::limit::{Algorithm, Limit, MAX_HITS, Over};
 
+pub use backlog::MAX_BACKLOG;
 pub use fixed_window::FixedWindow;
 pub use hold::Hold;
 pub use leaky_bucket::LeakyBucket;
@@ -129,15 +134,56 @@ impl State {
     /// The state must have been made for a limit with the same algorithm and window; the amount may differ. The state
     /// of another algorithm starts afresh.
     pub fn apply(&mut self, limit: &Limit, now: Now, operation: Operation) -> Outcome {
+        self.perform(limit, now, &Act::Operation(operation, limit.over()))
+    }
+
+    /// Charges `hits` if they fit, or if the limit is post-paid; whatever it says of denied hits, they leave nothing
+    /// behind. Also returns what was taken, by which it can be released; `None` when nothing was, and for a log.
+    pub fn hold(&mut self, limit: &Limit, now: Now, hits: u64) -> (Outcome, Option<Hold>) {
+        let hits = hits.min(MAX_HITS);
+        let outcome = self.perform(limit, now, &Act::Operation(Operation::Charge(hits), Over::Drop));
+        let bucket = |backlog: &Backlog| Hold::Bucket {
+            arrival: backlog.arrival,
+            fraction: backlog.fraction,
+            amount: limit.amount(),
+            hits,
+        };
+        let held = match self {
+            _ if hits == 0 || !outcome.allowed() => None,
+            // A bucket that stands still has recorded nothing.
+            Self::TokenBucket(_) | Self::LeakyBucket(_) if limit.amount() == 0 => None,
+            Self::FixedWindow(meter) => Some(Hold::Window { start: meter.start(), hits }),
+            Self::SlidingWindowCounter(meter) => Some(Hold::Window { start: meter.start(), hits }),
+            Self::TokenBucket(meter) => Some(bucket(&meter.unpack().backlog)),
+            Self::LeakyBucket(meter) => Some(bucket(&meter.0)),
+            Self::SlidingWindowLog(_) => None,
+        };
+        (outcome, held)
+    }
+
+    /// Gives back what of `hold` still counts. To be called once for a hold.
+    pub fn release(&mut self, limit: &Limit, now: Now, hold: &Hold) -> Outcome {
+        self.perform(limit, now, &Act::Release(*hold))
+    }
+
+    fn perform(&mut self, limit: &Limit, now: Now, act: &Act) -> Outcome {
         if self.algorithm() != limit.algorithm() {
             *self = Self::fresh(limit);
         }
         match self {
-            Self::FixedWindow(meter) => perform(meter, limit, now, operation),
-            Self::SlidingWindowLog(meter) => perform(&mut **meter, limit, now, operation),
-            Self::SlidingWindowCounter(meter) => perform(meter, limit, now, operation),
-            Self::TokenBucket(meter) => perform(meter, limit, now, operation),
-            Self::LeakyBucket(meter) => perform(meter, limit, now, operation),
+            Self::FixedWindow(meter) => perform(meter, limit, now, act),
+            Self::SlidingWindowLog(meter) => {
+                let now = meter.present(now);
+                perform_settled(&mut **meter, limit, now, act).0
+            }
+            Self::SlidingWindowCounter(meter) => perform(meter, limit, now, act),
+            Self::TokenBucket(packed) => {
+                let mut meter = packed.unpack();
+                let outcome = perform(&mut meter, limit, now, act);
+                *packed = meter.pack();
+                outcome
+            }
+            Self::LeakyBucket(meter) => perform(meter, limit, now, act),
         }
     }
 
@@ -156,7 +202,7 @@ impl State {
                 answer(&**meter, limit, now, judge(&**meter, limit, now, operation, Over::Drop))
             }
             Self::SlidingWindowCounter(meter) => consider(*meter, limit, now, operation),
-            Self::TokenBucket(meter) => consider(*meter, limit, now, operation),
+            Self::TokenBucket(packed) => consider(packed.unpack(), limit, now, operation),
             Self::LeakyBucket(meter) => consider(*meter, limit, now, operation),
         }
     }
@@ -189,7 +235,7 @@ impl State {
 
 /// What the algorithms have in common: something that is filled by charges and empties with time. `settle` comes
 /// first and says what time it is for this counter; everything else is asked at that time.
-trait Meter {
+pub(crate) trait Meter {
     /// Brings the state to `now`: windows end, buckets drain. Returns the present on the clock this algorithm goes by.
     fn settle(&mut self, limit: &Limit, now: Now) -> Micros;
 
@@ -200,30 +246,57 @@ trait Meter {
     /// they never will.
     fn wait(&self, limit: &Limit, now: Micros, before: u64, hits: u64) -> Option<Micros>;
 
-    /// Consumes `hits`, whether they fit or not.
-    fn charge(&mut self, limit: &Limit, now: Micros, hits: u64);
+    /// Consumes `hits`, at least one, whether they fit or not; whether that changed anything.
+    fn charge(&mut self, limit: &Limit, now: Micros, hits: u64) -> bool;
 
-    /// Gives back at most `hits`.
-    fn refund(&mut self, limit: &Limit, now: Micros, hits: u64);
+    /// Gives back at most `hits`; whether that changed anything.
+    fn refund(&mut self, limit: &Limit, now: Micros, hits: u64) -> bool;
+
+    /// Gives back what of `hold` still counts; whether that changed anything.
+    fn release(&mut self, limit: &Limit, now: Micros, hold: &Hold) -> bool;
+
+    /// Whether nothing is consumed.
+    fn is_new(&self) -> bool;
 
     /// How long until it is as new.
     fn reset_after(&self, limit: &Limit, now: Micros) -> Micros;
 }
 
-/// [`State::apply`] for one algorithm.
-fn perform<M: Meter>(meter: &mut M, limit: &Limit, now: Now, operation: Operation) -> Outcome {
-    let now = meter.settle(limit, now);
-    let verdict = judge(meter, limit, now, operation, limit.over());
-    match operation {
-        Operation::Charge(0) => {}
-        Operation::Charge(hits) => {
-            if verdict == Verdict::Allowed || limit.over() == Over::Record {
-                meter.charge(limit, now, hits.min(MAX_HITS));
-            }
-        }
-        Operation::Refund(hits) => meter.refund(limit, now, hits.min(MAX_HITS)),
+/// What is done to a meter.
+enum Act {
+    /// An operation, where denied charges are recorded or dropped.
+    Operation(Operation, Over),
+    /// A release.
+    Release(Hold),
+}
+
+/// [`State::perform`] for one algorithm, on a copy of the state, so that what changes nothing leaves no trace.
+fn perform<M: Meter + Copy + Default>(meter: &mut M, limit: &Limit, now: Now, act: &Act) -> Outcome {
+    let mut copy = *meter;
+    let now = copy.settle(limit, now);
+    let (outcome, changed) = perform_settled(&mut copy, limit, now, act);
+    if changed {
+        *meter = if copy.is_new() { M::default() } else { copy };
     }
-    answer(meter, limit, now, verdict)
+    outcome
+}
+
+/// Performs an act at the meter's own present; whether it changed anything.
+fn perform_settled<M: Meter>(meter: &mut M, limit: &Limit, now: Micros, act: &Act) -> (Outcome, bool) {
+    let (verdict, changed) = match *act {
+        Act::Operation(operation, over) => {
+            let verdict = judge(meter, limit, now, operation, over);
+            let changed = match operation {
+                Operation::Charge(1..) if verdict != Verdict::Allowed && over == Over::Drop => false,
+                Operation::Charge(0) => false,
+                Operation::Charge(hits) => meter.charge(limit, now, hits.min(MAX_HITS)),
+                Operation::Refund(hits) => meter.refund(limit, now, hits.min(MAX_HITS)),
+            };
+            (verdict, changed)
+        }
+        Act::Release(ref hold) => (Verdict::Allowed, meter.release(limit, now, hold)),
+    };
+    (answer(meter, limit, now, verdict), changed)
 }
 
 /// [`State::evaluate`] for one algorithm, on a copy of the state.
@@ -266,11 +339,6 @@ fn answer<M: Meter>(meter: &M, limit: &Limit, now: Micros, verdict: Verdict) -> 
 /// The length of a limit's window in microseconds, never zero.
 fn window_length(limit: &Limit) -> u64 {
     limit.window().nominal_length().0.max(1)
-}
-
-/// `value` as microseconds, saturating.
-fn saturating_micros(value: u128) -> Micros {
-    Micros(u64::try_from(value).unwrap_or(u64::MAX))
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@
 //!
 //! **Refunds** take from the present window only. **A changed amount** keeps both counts.
 
+use super::hold::Hold;
 use super::{Meter, window_length};
 use crate::core::clock::{Micros, Now};
 use crate::core::limit::{Limit, MAX_HITS};
@@ -26,6 +27,11 @@ pub struct SlidingWindowCounter {
 }
 
 impl SlidingWindowCounter {
+    /// The window that begins at `start`, with the hits of the one before and its own.
+    pub(crate) fn restore(start: Micros, previous: u64, current: u64) -> Self {
+        Self { start, previous, current }
+    }
+
     pub(super) fn start(&self) -> Micros {
         self.start
     }
@@ -66,12 +72,27 @@ impl Meter for SlidingWindowCounter {
         Some((self.start + Micros(fits_from) - now).max(Micros(1)))
     }
 
-    fn charge(&mut self, _: &Limit, _: Micros, hits: u64) {
+    fn charge(&mut self, _: &Limit, _: Micros, hits: u64) -> bool {
         self.current = self.current.saturating_add(hits).min(MAX_HITS);
+        true
     }
 
-    fn refund(&mut self, _: &Limit, _: Micros, hits: u64) {
-        self.current = self.current.saturating_sub(hits);
+    fn refund(&mut self, _: &Limit, _: Micros, hits: u64) -> bool {
+        take(&mut self.current, hits)
+    }
+
+    fn release(&mut self, limit: &Limit, _: Micros, hold: &Hold) -> bool {
+        match *hold {
+            Hold::Window { start, hits } if start == self.start => take(&mut self.current, hits),
+            Hold::Window { start, hits } if start + Micros(window_length(limit)) == self.start => {
+                take(&mut self.previous, hits)
+            }
+            _ => false,
+        }
+    }
+
+    fn is_new(&self) -> bool {
+        self.previous == 0 && self.current == 0
     }
 
     fn reset_after(&self, limit: &Limit, now: Micros) -> Micros {
@@ -83,6 +104,13 @@ impl Meter for SlidingWindowCounter {
         };
         self.start + Micros(end) - now
     }
+}
+
+/// Takes at most `hits` from a count; whether there were any.
+fn take(count: &mut u64, hits: u64) -> bool {
+    let before = *count;
+    *count = before.saturating_sub(hits);
+    *count < before
 }
 
 /// The smallest time into a window, at most the whole of it, at which what is left of `previous` is at most `room`:

@@ -5,18 +5,23 @@
 //! hits; those at the same microsecond share an entry.
 //!
 //! **Denied hits.** With `over: record` they count like accepted ones, yet memory stays in O(`amount`): before
-//! a hit is recorded, the log keeps only its newest `amount + 1` hits. That loses no decision while the amount stays:
-//! as long as a forgotten hit would count, so would the `amount + 1` newer ones, and they deny everything without it.
-//! (The level of a flooded counter is therefore a lower bound; it is above the amount exactly when the true one is.)
+//! a charge is recorded, the log keeps only its newest `amount + 1` hits, and of the charge itself as many count at
+//! most. That loses no decision while the amount stays: as long as a forgotten hit would count, so would the
+//! `amount + 1` newer ones, and they deny everything without it. (The level of a flooded counter is therefore a lower
+//! bound; it is above the amount exactly when the true one is.)
 //!
 //! **Refunds** remove the oldest hits first, because a refund does not say which hit it means. Whichever it was, the
 //! log then holds at any later time at least as many hits as it should, as the oldest is the first to leave by itself:
 //! a refund never admits more than `amount`, not even over forgotten hits, since those were more than `amount + 1`.
 //!
+//! **Time.** A reading earlier than the newest hit counts as its time. What has left the window is removed with the next
+//! change.
+//!
 //! **A changed amount** keeps the hits; what was forgotten under a smaller amount stays forgotten.
 
 use std::collections::VecDeque;
 
+use super::hold::Hold;
 use super::{Meter, window_length};
 use crate::core::clock::{Micros, Now};
 use crate::core::limit::{Limit, MAX_HITS};
@@ -30,8 +35,6 @@ pub struct SlidingWindowLog {
     entries: VecDeque<Entry>,
     /// The sum of all entries' hits.
     total: u64,
-    /// The latest reading of the clock.
-    seen: Micros,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,9 +45,17 @@ struct Entry {
 }
 
 impl SlidingWindowLog {
+    /// A log of hits at these times, in order.
+    pub(crate) fn restore(entries: impl IntoIterator<Item = (Micros, u64)>) -> Self {
+        let entries: VecDeque<Entry> =
+            entries.into_iter().filter(|(_, hits)| *hits > 0).map(|(time, hits)| Entry { time, hits }).collect();
+        let total = entries.iter().map(|entry| entry.hits).sum();
+        Self { entries, total }
+    }
+
     /// The present for this counter.
     pub(super) fn present(&self, now: Now) -> Micros {
-        now.mono.max(self.seen)
+        self.entries.back().map_or(now.mono, |newest| newest.time.max(now.mono))
     }
 
     /// The bytes it occupies, itself included.
@@ -52,9 +63,12 @@ impl SlidingWindowLog {
         size_of::<Self>() + self.entries.capacity() * size_of::<Entry>()
     }
 
-    /// How many entries have left the window but not the log, and their hits. None at all after `settle`.
+    /// How many entries have left the window but not the log, and their hits.
     fn stale(&self, limit: &Limit, now: Micros) -> (usize, u64) {
         let window = Micros(window_length(limit));
+        if self.entries.back().is_some_and(|newest| newest.time + window <= now) {
+            return (self.entries.len(), self.total);
+        }
         let mut stale = (0, 0);
         for entry in self.entries.iter().take_while(|entry| entry.time + window <= now) {
             stale.0 += 1;
@@ -85,14 +99,8 @@ impl SlidingWindowLog {
 }
 
 impl Meter for SlidingWindowLog {
-    fn settle(&mut self, limit: &Limit, now: Now) -> Micros {
-        let now = self.present(now);
-        self.seen = now;
-        let (_, hits) = self.stale(limit, now);
-        if hits > 0 {
-            self.remove_oldest(hits);
-        }
-        now
+    fn settle(&mut self, _: &Limit, now: Now) -> Micros {
+        self.present(now)
     }
 
     fn level(&self, limit: &Limit, now: Micros) -> u64 {
@@ -119,17 +127,35 @@ impl Meter for SlidingWindowLog {
         Some(window)
     }
 
-    fn charge(&mut self, limit: &Limit, now: Micros, hits: u64) {
-        self.remove_oldest(self.total.saturating_sub(limit.amount() + 1));
+    fn charge(&mut self, limit: &Limit, now: Micros, hits: u64) -> bool {
+        let most = limit.amount() + 1;
+        let (_, stale) = self.stale(limit, now);
+        self.remove_oldest(stale.max(self.total.saturating_sub(most)));
+        let hits = hits.min(most);
         match self.entries.back_mut() {
             Some(newest) if newest.time == now => newest.hits += hits,
             _ => self.entries.push_back(Entry { time: now, hits }),
         }
         self.total += hits;
+        true
     }
 
-    fn refund(&mut self, _: &Limit, _: Micros, hits: u64) {
-        self.remove_oldest(hits);
+    fn refund(&mut self, limit: &Limit, now: Micros, hits: u64) -> bool {
+        let (_, stale) = self.stale(limit, now);
+        let changed = hits > 0 && self.total > stale;
+        if changed {
+            self.remove_oldest(stale + hits);
+        }
+        changed
+    }
+
+    /// Holds on a log are named by its members, which only a shared store has.
+    fn release(&mut self, _: &Limit, _: Micros, _: &Hold) -> bool {
+        false
+    }
+
+    fn is_new(&self) -> bool {
+        self.total == 0
     }
 
     fn reset_after(&self, limit: &Limit, now: Micros) -> Micros {

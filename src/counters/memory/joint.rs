@@ -96,7 +96,8 @@ fn judge(
         } else {
             let mut state = shard.copy(place.key, hits[group[0]].limit, now);
             for &hit in group {
-                verdicts[hit] = state.apply(hits[hit].limit, now, hits[hit].operation).verdict;
+                verdicts[hit] = state.evaluate(hits[hit].limit, now, hits[hit].operation).verdict;
+                state.apply(hits[hit].limit, now, hits[hit].operation);
             }
         }
     }
