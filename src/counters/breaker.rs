@@ -197,7 +197,10 @@ mod tests {
             breaker.failed(at(1));
             breaker.succeeded(at(1));
         }
-        assert_eq!((breaker.admit(at(2)), breaker.state(), breaker.opened()), (Admission::Pass, BreakerState::Closed, 0));
+        assert_eq!(
+            (breaker.admit(at(2)), breaker.state(), breaker.opened()),
+            (Admission::Pass, BreakerState::Closed, 0)
+        );
         (0..3).for_each(|_| breaker.failed(at(2)));
         assert_eq!((breaker.admit(at(3)), breaker.opened(), breaker.open_since()), (Admission::Refuse, 1, Some(at(2))));
     }

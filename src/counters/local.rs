@@ -86,8 +86,9 @@ impl<C: Clock> LocalCounters<C> {
             .iter()
             .zip(&shares)
             .map(|(hit, limit)| {
-                let key = CounterKey { space: space_of(hit.key.space, limit), ..hit.key.clone() };
-                Hit { key, limit, ..hit.clone() }
+                let key = CounterKey { space: space_of(hit.key.space, limit), ..hit.key.reborrow() };
+                let Hit { operation, enforced, failure_mode, .. } = *hit;
+                Hit { key, limit, operation, enforced, failure_mode }
             })
             .collect();
         // The memory store never waits.
@@ -97,7 +98,7 @@ impl<C: Clock> LocalCounters<C> {
     /// Forgets a counter; whether there was one.
     pub async fn reset(&self, key: &CounterKey<'_>, limit: &Limit, replicas: u32) -> bool {
         let share = share_of(limit, replicas);
-        let key = CounterKey { space: space_of(key.space, &share), ..key.clone() };
+        let key = CounterKey { space: space_of(key.space, &share), ..key.reborrow() };
         self.store.reset(&key, &share).await.unwrap_or_default()
     }
 

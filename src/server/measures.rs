@@ -18,7 +18,7 @@ pub fn register(context: &Arc<Context>, loads: &[Arc<Load>], refused: Arc<Refuse
     let store = |read: fn(&crate::counters::memory::MemoryStats) -> u64| {
         // Weak: the metrics are part of the context.
         let limiter = Arc::downgrade(&context.limiter);
-        move || limiter.upgrade().map_or(0, |limiter| read(&limiter.store().stats()))
+        move || limiter.upgrade().map_or(0, |limiter| read(&limiter.store().in_process().stats()))
     };
     let live = store(|stats| stats.live);
     metrics.gauge("live_counters", "Counters kept in memory", move || live() as f64);

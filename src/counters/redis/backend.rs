@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use arc_swap::{ArcSwap, Guard};
 use fred::types::Resp3Frame;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::connect::Connector;
@@ -33,8 +33,13 @@ const MAX_BREAKERS: usize = 4_096;
 pub enum Kind {
     /// One server.
     Single(NodeAddress),
-    /// The primary that sentinels name; the address stands for it.
-    Sentinel(NodeAddress),
+    /// The primary that sentinels name.
+    Sentinel {
+        /// Stands for it: its name among the sentinels.
+        primary: NodeAddress,
+        /// Where they are.
+        sentinels: Vec<NodeAddress>,
+    },
     /// A cluster, entered at any of these.
     Cluster(Vec<NodeAddress>),
 }
@@ -45,6 +50,8 @@ pub struct Backend {
     connector: Connector,
     kind: Kind,
     table: ArcSwap<SlotTable>,
+    /// Counts the tables, so that workers connect to new nodes before they are asked anything.
+    version: watch::Sender<u64>,
     changed: Notify,
     breakers: Mutex<HashMap<NodeAddress, Arc<Breaker>>>,
     options: BreakerOptions,
@@ -56,7 +63,7 @@ impl Backend {
     pub fn new(connector: Connector, options: BreakerOptions) -> Self {
         let kind = connector.kind();
         let table = match &kind {
-            Kind::Single(node) | Kind::Sentinel(node) => {
+            Kind::Single(node) | Kind::Sentinel { primary: node, .. } => {
                 let owner = node.clone();
                 SlotTable::new(&[Range { first: 0, last: super::key::SLOTS - 1, owner }])
             }
@@ -66,6 +73,7 @@ impl Backend {
             connector,
             kind,
             table: ArcSwap::from_pointee(table),
+            version: watch::Sender::new(0),
             changed: Notify::new(),
             breakers: Mutex::default(),
             options,
@@ -89,14 +97,16 @@ impl Backend {
         self.table.load()
     }
 
+    /// Makes clients.
+    #[must_use]
+    pub const fn connector(&self) -> &Connector {
+        &self.connector
+    }
+
     /// Begins to connect to a node, on the runtime that this is called in.
     #[must_use]
     pub fn connect(&self, address: &NodeAddress) -> Node {
-        let clients = match self.kind {
-            Kind::Sentinel(_) => self.connector.sentinel(),
-            Kind::Single(_) | Kind::Cluster(_) => self.connector.clients(address),
-        };
-        Node::connect(address.clone(), clients, self.breaker(address))
+        Node::connect(address.clone(), self.connector.clients(address), self.breaker(address))
     }
 
     /// The breaker of a node, the same for all workers.
@@ -114,6 +124,29 @@ impl Backend {
     #[must_use]
     pub fn nodes(&self) -> Vec<(NodeAddress, Arc<Breaker>)> {
         self.table().nodes().iter().map(|node| (node.clone(), self.breaker(node))).collect()
+    }
+
+    fn replace(&self, table: SlotTable) {
+        if **self.table.load() != table {
+            self.table.store(Arc::new(table));
+            self.version.send_modify(|version| *version += 1);
+        }
+    }
+
+    /// Tells of new tables.
+    #[must_use]
+    pub fn versions(&self) -> watch::Receiver<u64> {
+        self.version.subscribe()
+    }
+
+    /// Waits until nodes are known at all.
+    pub async fn known(&self) {
+        let mut versions = self.versions();
+        while self.table().nodes().is_empty() {
+            if versions.changed().await.is_err() {
+                return;
+            }
+        }
     }
 
     /// Takes over what a `MOVED` says, and has the whole table read again.
@@ -141,9 +174,7 @@ impl Backend {
         let known: Vec<NodeAddress> = self.table().nodes().iter().chain(seeds).cloned().collect();
         nodes.retain(|address, _| known.contains(address));
         for address in &known {
-            let node = nodes
-                .entry(address.clone())
-                .or_insert_with(|| Node::connect(address.clone(), self.connector.clients(address), self.breaker(address)));
+            let node = nodes.entry(address.clone()).or_insert_with(|| self.connect(address));
             if timeout(REFRESH_TIMEOUT, node.connected()).await.is_err() {
                 last = Complaint::Failed(Failure::Disconnected);
                 continue;
@@ -153,7 +184,7 @@ impl Backend {
             match node.send_by("CLUSTER", arguments, deadline).await {
                 Ok(frame) => match ranges(&frame, &address.host) {
                     Some(ranges) if !ranges.is_empty() => {
-                        self.table.store(Arc::new(SlotTable::new(&ranges)));
+                        self.replace(SlotTable::new(&ranges));
                         return Ok(());
                     }
                     _ => last = Complaint::Failed(Failure::ClusterDown),

@@ -147,6 +147,8 @@ impl Program {
                             } else if denied {
                                 let limit = &counter.counter.limit;
                                 remember(shared, key, limit, &replayed.state, reply.now, sent);
+                            } else {
+                                shared.memory.passed(key);
                             }
                             answer(&mut settled, askers, replayed);
                         }

@@ -252,12 +252,7 @@ impl Group {
     fn new(asked: &Asked<'_>, place: Place, name: Bytes, notice: Bytes, asker: Asker) -> Self {
         let counter = super::program::Counter { key: name, limit: asked.limit.clone(), notice: Some(notice) };
         let runs = SmallVec::from_iter([Run { step: asked.step.clone(), times: 1 }]);
-        Self {
-            key: asked.key,
-            place,
-            program: CounterProgram { counter, runs },
-            askers: SmallVec::from_iter([asker]),
-        }
+        Self { key: asked.key, place, program: CounterProgram { counter, runs }, askers: SmallVec::from_iter([asker]) }
     }
 
     fn push(&mut self, step: Step, asker: Asker) {

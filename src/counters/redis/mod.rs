@@ -20,7 +20,7 @@ pub mod backend;
 mod calls;
 pub mod connect;
 pub mod failure;
-mod fallback;
+pub mod fallback;
 mod joint;
 pub mod key;
 pub mod lane;

@@ -5,6 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use fred::types::Value;
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
 
 use super::backend::Backend;
 use super::failure::{Complaint, Failure};
@@ -62,18 +64,27 @@ impl<C: Clock> Router<C> {
         Self { ways: backends.iter().map(ways).collect(), clock }
     }
 
-    /// Begins to connect to every node that is known.
-    pub fn warm(&self) {
-        for ways in &self.ways {
-            for address in ways.backend.table().nodes() {
-                ways.node(address);
+    /// Keeps connections to every node that is known, so that none waits for its first request. Never ends.
+    pub async fn keep_warm(&self) {
+        let mut all: Vec<_> = self.ways.iter().map(|ways| (ways, ways.backend.versions())).collect();
+        loop {
+            let mut changes = FuturesUnordered::new();
+            for (ways, versions) in &mut all {
+                versions.mark_unchanged();
+                for address in ways.backend.table().nodes() {
+                    ways.node(address);
+                }
+                changes.push(versions.changed());
             }
+            // The sender lives as long as the backend, which is ours.
+            changes.next().await;
         }
     }
 
-    /// Waits until every node that is known is connected.
+    /// Waits until nodes are known, and every one of them is connected.
     pub async fn connected(&self) {
         for ways in &self.ways {
+            ways.backend.known().await;
             let addresses = ways.backend.table().nodes().to_vec();
             for address in &addresses {
                 ways.node(address).connected().await;
@@ -85,12 +96,7 @@ impl<C: Clock> Router<C> {
     ///
     /// # Errors
     /// Why there is no answer.
-    pub async fn run(
-        &self,
-        place: Place,
-        call: Call,
-        deadline: Instant,
-    ) -> Result<Value, Failure> {
+    pub async fn run(&self, place: Place, call: Call, deadline: Instant) -> Result<Value, Failure> {
         let ways = self.ways.get(usize::from(place.backend)).ok_or(Failure::Protocol)?;
         let script = call.script;
         let mut arguments = arguments(call);

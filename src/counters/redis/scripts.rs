@@ -3,6 +3,10 @@
 use std::fmt::Write as _;
 use std::sync::LazyLock;
 
+use bytes::Bytes;
+
+use super::program::Call;
+
 /// A script and its hash.
 #[derive(Debug)]
 pub struct Script {
@@ -29,3 +33,13 @@ pub static INDEPENDENT: LazyLock<Script> = LazyLock::new(|| Script::new(include_
 
 /// Performs a [`super::program::Joint`] program.
 pub static JOINT: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("scripts/joint.lua")));
+
+/// Forgets a counter, and says so to everybody: `KEYS[1]` the counter, `ARGV[1]` channel, `ARGV[2]` notice. Returns
+/// how many there were.
+pub static RESET: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("scripts/reset.lua")));
+
+/// The call that forgets a counter.
+#[must_use]
+pub fn reset(name: Bytes, channel: Bytes, notice: Bytes) -> Call {
+    Call { script: &RESET, keys: vec![name], args: vec![channel, notice] }
+}

@@ -108,8 +108,7 @@ impl<C: Clock + Clone> RedisStore<C> {
         let (lane, router) = &self.0.lanes[index];
         let (lane, router, shared) = (Arc::clone(lane), Arc::clone(router), Arc::clone(&self.0.shared));
         async move {
-            router.warm();
-            lane.run(router, shared).await;
+            tokio::join!(router.keep_warm(), lane.run(Arc::clone(&router), shared));
         }
     }
 
@@ -147,6 +146,12 @@ impl<C: Clock + Clone> RedisStore<C> {
     #[must_use]
     pub fn fallback(&self) -> &Fallback<C> {
         &self.0.fallback
+    }
+
+    /// What a counter is called in Redis.
+    #[must_use]
+    pub fn key_name(&self, key: &CounterKey<'_>, limit: &Limit) -> String {
+        String::from_utf8_lossy(&key::name(&self.0.prefix, key, limit)).into_owned()
     }
 
     /// Forgets what is remembered of a counter, as another replica has said.
@@ -286,7 +291,7 @@ impl<C: Clock + Clone> CounterStore for RedisStore<C> {
 
     async fn inspect(&self, key: &CounterKey<'_>, limit: &Limit) -> Result<Option<Outcome>, StoreError> {
         let hit = |operation| Hit {
-            key: key.clone(),
+            key: key.reborrow(),
             limit,
             operation,
             enforced: true,
@@ -318,7 +323,7 @@ impl<C: Clock + Clone> CounterStore for RedisStore<C> {
     async fn reset(&self, key: &CounterKey<'_>, limit: &Limit) -> Result<bool, StoreError> {
         let inner = &self.0;
         let hit = Hit {
-            key: key.clone(),
+            key: key.reborrow(),
             limit,
             operation: Operation::Refund(MAX_HITS),
             enforced: true,
