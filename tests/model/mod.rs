@@ -94,10 +94,8 @@ impl Model {
             Operation::Charge(_) => {}
         }
         let outcome = after.outcome(limit, verdict);
-        // What changes nothing leaves no trace, and what empties it makes it as new.
-        if changed && matches!(operation, Operation::Refund(_)) && after.level(limit, 0).parts == 0 {
-            *self = Self { forgets: self.forgets, ..Self::new(limit) };
-        } else if changed {
+        // What changes nothing leaves no trace.
+        if changed {
             *self = after;
         }
         outcome

@@ -33,6 +33,12 @@ impl Drain {
         }
     }
 
+    /// What `hits` take, so many times.
+    pub fn of_many(limit: &Limit, hits: u64, times: u32) -> Self {
+        let hits = u128::from(hits) * u128::from(times);
+        Self::of_parts(hits.saturating_mul(window_length(limit).into()), limit.amount())
+    }
+
     /// So many `amount`-ths of a microsecond.
     fn of_parts(parts: u128, amount: u64) -> Self {
         let amount = u128::from(amount);

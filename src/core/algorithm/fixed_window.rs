@@ -78,10 +78,6 @@ impl Meter for FixedWindow {
         }
     }
 
-    fn is_new(&self) -> bool {
-        self.count == 0
-    }
-
     fn reset_after(&self, _: &Limit, now: Micros) -> Micros {
         self.end - now
     }

@@ -57,11 +57,6 @@ impl Meter for LeakyBucket {
     }
 
     #[inline]
-    fn is_new(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    #[inline]
     fn reset_after(&self, _: &Limit, _: Micros) -> Micros {
         self.0.reset_after()
     }

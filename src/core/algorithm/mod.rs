@@ -11,7 +11,7 @@
 //! - A refund is always allowed, and gives back at most what is consumed (in the present window, where there are
 //!   windows).
 //! - An operation that changes nothing leaves no trace, not even of the time: a peek, a charge that is denied and
-//!   dropped, a refund of nothing. A refund that leaves nothing makes the counter as new.
+//!   dropped, a refund of nothing.
 //! - Levels saturate at [`MAX_HITS`]. Time never runs backwards for a counter: a reading earlier than that of its last
 //!   change counts as that one. Of the wall clock only the window is remembered, so that a reading earlier than the
 //!   window counts as its start, while a step back inside the window is taken as it is.
@@ -46,6 +46,7 @@ pub use leaky_bucket::LeakyBucket;
 pub use sliding_window_counter::SlidingWindowCounter;
 pub use sliding_window_log::SlidingWindowLog;
 pub use token_bucket::TokenBucket;
+use token_bucket::Tokens;
 
 /// Whether an operation may pass, and if not, when.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -207,6 +208,31 @@ impl State {
         }
     }
 
+    /// A fixed window that began at `start`, with so many hits.
+    pub(crate) fn fixed_window(limit: &Limit, start: Micros, count: u64) -> Self {
+        Self::FixedWindow(FixedWindow::restore(limit, start, count))
+    }
+
+    /// A sliding counter whose window began at `start`, with the hits of the window before and its own.
+    pub(crate) fn sliding_window_counter(start: Micros, previous: u64, current: u64) -> Self {
+        Self::SlidingWindowCounter(SlidingWindowCounter::restore(start, previous, current))
+    }
+
+    /// A log of hits at these times, in order.
+    pub(crate) fn log(entries: impl IntoIterator<Item = (Micros, u64)>) -> Self {
+        Self::SlidingWindowLog(Box::new(SlidingWindowLog::restore(entries)))
+    }
+
+    /// A token bucket that is full at `arrival` and so many `amount`-ths of a microsecond, and last changed at `seen`.
+    pub(crate) fn token_bucket(arrival: Micros, fraction: u64, seen: Micros, amount: u64) -> Self {
+        Self::TokenBucket(Tokens { backlog: Backlog { arrival, fraction, seen }, amount }.pack())
+    }
+
+    /// A leaky bucket that is empty at `arrival` and so many `amount`-ths of a microsecond, and last changed at `seen`.
+    pub(crate) fn leaky_bucket(arrival: Micros, fraction: u64, seen: Micros) -> Self {
+        Self::LeakyBucket(LeakyBucket(Backlog { arrival, fraction, seen }))
+    }
+
     /// Whether its aligned window has not begun yet by the wall clock, because that clock has been set back.
     #[must_use]
     pub fn is_ahead_of(&self, wall: Micros) -> bool {
@@ -255,9 +281,6 @@ pub(crate) trait Meter {
     /// Gives back what of `hold` still counts; whether that changed anything.
     fn release(&mut self, limit: &Limit, now: Micros, hold: &Hold) -> bool;
 
-    /// Whether nothing is consumed.
-    fn is_new(&self) -> bool;
-
     /// How long until it is as new.
     fn reset_after(&self, limit: &Limit, now: Micros) -> Micros;
 }
@@ -270,13 +293,19 @@ enum Act {
     Release(Hold),
 }
 
+/// Performs an operation on a meter that is a state in another shape.
+pub(crate) fn operate<M: Meter>(meter: &mut M, limit: &Limit, now: Now, operation: Operation, over: Over) -> Outcome {
+    let now = meter.settle(limit, now);
+    perform_settled(meter, limit, now, &Act::Operation(operation, over)).0
+}
+
 /// [`State::perform`] for one algorithm, on a copy of the state, so that what changes nothing leaves no trace.
-fn perform<M: Meter + Copy + Default>(meter: &mut M, limit: &Limit, now: Now, act: &Act) -> Outcome {
+fn perform<M: Meter + Copy>(meter: &mut M, limit: &Limit, now: Now, act: &Act) -> Outcome {
     let mut copy = *meter;
     let now = copy.settle(limit, now);
     let (outcome, changed) = perform_settled(&mut copy, limit, now, act);
     if changed {
-        *meter = if copy.is_new() { M::default() } else { copy };
+        *meter = copy;
     }
     outcome
 }
@@ -300,7 +329,7 @@ fn perform_settled<M: Meter>(meter: &mut M, limit: &Limit, now: Micros, act: &Ac
 }
 
 /// [`State::evaluate`] for one algorithm, on a copy of the state.
-fn consider<M: Meter>(mut meter: M, limit: &Limit, now: Now, operation: Operation) -> Outcome {
+pub(crate) fn consider<M: Meter>(mut meter: M, limit: &Limit, now: Now, operation: Operation) -> Outcome {
     let now = meter.settle(limit, now);
     let verdict = judge(&meter, limit, now, operation, Over::Drop);
     answer(&meter, limit, now, verdict)
@@ -337,7 +366,7 @@ fn answer<M: Meter>(meter: &M, limit: &Limit, now: Micros, verdict: Verdict) -> 
 }
 
 /// The length of a limit's window in microseconds, never zero.
-fn window_length(limit: &Limit) -> u64 {
+pub(crate) fn window_length(limit: &Limit) -> u64 {
     limit.window().nominal_length().0.max(1)
 }
 

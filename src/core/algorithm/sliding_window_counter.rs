@@ -91,10 +91,6 @@ impl Meter for SlidingWindowCounter {
         }
     }
 
-    fn is_new(&self) -> bool {
-        self.previous == 0 && self.current == 0
-    }
-
     fn reset_after(&self, limit: &Limit, now: Micros) -> Micros {
         let window = window_length(limit);
         let end = match (self.previous, self.current) {

@@ -154,10 +154,6 @@ impl Meter for SlidingWindowLog {
         false
     }
 
-    fn is_new(&self) -> bool {
-        self.total == 0
-    }
-
     fn reset_after(&self, limit: &Limit, now: Micros) -> Micros {
         let window = Micros(window_length(limit));
         self.entries.back().map_or(Micros::ZERO, |newest| newest.time + window - now)

@@ -88,14 +88,9 @@ impl Meter for Tokens {
     }
 
     #[inline]
-    fn is_new(&self) -> bool {
-        self.backlog.is_empty()
-    }
-
-    #[inline]
     fn reset_after(&self, limit: &Limit, _: Micros) -> Micros {
         match limit.amount() {
-            0 if self.is_new() => Micros::ZERO,
+            0 if self.backlog.is_empty() => Micros::ZERO,
             0 => Micros(window_length(limit)),
             _ => self.backlog.reset_after(),
         }

@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 
 use super::failure::Failure;
 use super::lane::{Answered, Asker, Group, PendingUnit};
-use super::program::{Counter, Independent, Joint, UnitStep};
+use super::program::{Counter, CounterProgram, Independent, Joint, Step, UnitStep};
 use super::replay::{CounterError, Replayed};
 use super::router::{Place, Router};
 use super::shared::Shared;
@@ -52,7 +52,10 @@ pub(super) fn compose<C>(
         let Group { key, place, program: counter, askers: waiting } = group;
         match calls.last_mut() {
             Some(Work { place: last, program: Program::Independent { program, keys, askers } })
-                if *last == place && keys.len() < MAX_COUNTERS =>
+                if *last == place
+                    && keys.len() < MAX_COUNTERS
+                    && !releases(&counter)
+                    && !program.counters.last().is_some_and(releases) =>
             {
                 program.counters.push(counter);
                 keys.push(key);
@@ -80,6 +83,11 @@ pub(super) fn compose<C>(
         calls.push(Work { place, program: joint(together, shared) });
     }
     calls.into_iter()
+}
+
+/// A release stands alone in its call.
+fn releases(counter: &CounterProgram) -> bool {
+    counter.runs.iter().any(|run| matches!(run.step, Step::Release(_)))
 }
 
 /// One program for several units; a counter that several of them charge occurs in it once.
@@ -131,7 +139,7 @@ impl Program {
         shared.stats.called(self.counters(), self.steps());
         match self {
             Self::Independent { program, keys, askers } => {
-                let Ok(reply) = program.replay(reply) else {
+                let Ok(reply) = program.replay(&reply) else {
                     shared.stats.failed(Failure::Protocol);
                     return Self::Independent { program, keys, askers }.fail(Failure::Protocol);
                 };
@@ -161,7 +169,7 @@ impl Program {
                 settled
             }
             Self::Joint { program, keys, units } => {
-                let Ok(reply) = program.replay(reply) else {
+                let Ok(reply) = program.replay(&reply) else {
                     shared.stats.failed(Failure::Protocol);
                     return Self::Joint { program, keys, units }.fail(Failure::Protocol);
                 };

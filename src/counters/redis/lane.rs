@@ -218,6 +218,11 @@ impl Queue {
     }
 
     fn add(&mut self, asked: Asked<'_>, asker: Asker, locate: impl FnOnce() -> Located) {
+        if let Step::Release(_) = asked.step {
+            // Stands alone, so that nothing is numbered anew between.
+            let Located { place, name, notice } = locate();
+            return self.groups.push(Group::new(&asked, place, name, notice, asker));
+        }
         let next = self.groups.len();
         let first = *self.index.entry(asked.key).or_insert(next);
         if let Some(group) = self.groups.get_mut(first)

@@ -24,6 +24,7 @@ pub mod fallback;
 mod joint;
 pub mod key;
 pub mod lane;
+mod log;
 pub mod node;
 pub mod notices;
 pub mod program;
@@ -34,5 +35,6 @@ pub mod scripts;
 pub mod shared;
 mod store;
 pub mod topology;
+mod wire;
 
 pub use store::{Options, RedisStore};

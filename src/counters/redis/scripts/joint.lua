@@ -1,1 +1,113 @@
-return {0}
+-- Performs units of steps, all or nothing. KEYS: the counters. ARGV: for each counter its head; the units; the channel
+-- of notices, and notices. Replies as the other driver does, with the state before all units.
+--
+-- A key may occur more than once, with different limits: all its occurrences share the place of the first. X and Y
+-- are the places' states, and W says under which counter's limit.
+local opens, steps, closes, converts = {}, {}, {}, {}
+local reply = {now}
+local place, first_of, algorithms = {}, {}, {}
+local A, B, C, X, Y, W, notices, dirty, gave = {}, {}, {}, {}, {}, {}, {}, {}, {}
+for i = 1, #KEYS do
+  local key, arg = KEYS[i], ARGV[i]
+  local algorithm = byte(arg)
+  algorithms[i] = algorithm
+  if not opens[algorithm] then
+    opens[algorithm], steps[algorithm], closes[algorithm], converts[algorithm] = make(algorithm)
+  end
+  local state, x, y, a, b, c, notice = opens[algorithm](key, arg)
+  local first = first_of[key]
+  if first then
+    place[i], reply[i + 1] = first, reply[first + 1]
+    if algorithm == 6 and x then
+      a = A[first]
+    end
+  else
+    first_of[key], place[i], reply[i + 1] = i, i, state
+    X[i], Y[i], W[i] = x, y, i
+    if algorithm == 6 and x then
+      a.joint = true
+    end
+  end
+  A[i], B[i], C[i], notices[i] = a, b, c, notice
+end
+
+-- Performs one step on states, and returns whether it is allowed and whether it changed anything.
+local function act(X, Y, W, i, code, times, first, second, third, fourth)
+  local at, algorithm = place[i], algorithms[i]
+  local x, y = X[at], Y[at]
+  if W[at] ~= i and converts[algorithm] and A[W[at]] ~= A[i] then
+    x, y = converts[algorithm](x, y, algorithm, A[W[at]], A[i])
+  end
+  local allowed, changed
+  x, y, allowed, changed = steps[algorithm](x, y, A[i], B[i], C[i], code, times, first, second, third, fourth)
+  if changed then
+    X[at], Y[at], W[at] = x, y, i
+  end
+  return allowed, changed
+end
+
+local units = ARGV[#KEYS + 1]
+local position, length = 1, #units
+while position <= length do
+  local count, begin = unpack('<B', units, position)
+  -- On a copy first.
+  local TX, TY, TW, changes, gifts = {}, {}, {}, {}, {}
+  local refused, broken = false, false
+  position = begin
+  for _ = 1, count do
+    local i, enforced, code, times, first, second, third, fourth
+    i, enforced, code, times, first, second, third, fourth, position = unpack('<HBBI4dddd', units, position)
+    local at = place[i]
+    if not X[at] then
+      broken = true
+    elseif not broken then
+      if not TX[at] then
+        TX[at], TY[at], TW[at] = X[at], Y[at], W[at]
+      end
+      local allowed, changed = act(TX, TY, TW, i, code, times, first, second, third, fourth)
+      refused = refused or (enforced == 1 and not allowed)
+      if changed then
+        changes[at] = true
+        if code == GIVE then
+          gifts[at] = i
+        end
+      end
+    end
+  end
+  if refused and not broken then
+    -- Of the unit, only the refunds.
+    position, changes, gifts = begin, {}, {}
+    for _ = 1, count do
+      local i, _, code, times, first, second, third, fourth
+      i, _, code, times, first, second, third, fourth, position = unpack('<HBBI4dddd', units, position)
+      if code == GIVE then
+        local _, changed = act(X, Y, W, i, code, times, first, second, third, fourth)
+        if changed then
+          changes[place[i]], gifts[place[i]] = true, i
+        end
+      end
+    end
+  end
+  if not broken then
+    for at in pairs(changes) do
+      dirty[at], gave[at] = true, gifts[at] or gave[at]
+      if not refused then
+        X[at], Y[at], W[at] = TX[at], TY[at], TW[at]
+      end
+    end
+  end
+end
+
+for i = 1, #KEYS do
+  if X[i] then
+    local under = W[i]
+    local state = closes[algorithms[i]](KEYS[i], X[i], Y[i], A[under], B[under], C[under], dirty[i])
+    reply[i + 1] = state or reply[i + 1]
+    if gave[i] and notices[gave[i]] > 0 then
+      call('PUBLISH', ARGV[#KEYS + 2], ARGV[#KEYS + 2 + notices[gave[i]]])
+    end
+  elseif place[i] ~= i then
+    reply[i + 1] = reply[place[i] + 1]
+  end
+end
+return reply

@@ -1,0 +1,15 @@
+-- Every script begins with this, then a clock, then `make`, then a driver.
+--
+-- All numbers are whole and below 2^53, where doubles are exact, and every operation below keeps them so. Times are
+-- microseconds since the Unix epoch. States are packed little-endian behind a tag, which is the algorithm and the
+-- layout; a value with another tag or length counts as absent.
+local call, try = redis.call, redis.pcall
+local spread = unpack
+local pack, unpack, byte = struct.pack, struct.unpack, string.byte
+local ceil = math.ceil
+
+-- Hits saturate here, and the time that a bucket needs to drain.
+local MOST_HITS, MOST_DRAIN = 9007199254740991, 4503599627370496
+
+-- What is done to a counter. TAKE charges if it fits, ADD charges anyway, GIVE refunds, RELEASE gives back a hold.
+local TAKE, ADD, GIVE, RELEASE = 1, 2, 3, 4
