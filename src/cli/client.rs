@@ -58,6 +58,7 @@ pub fn explain(status: &Status, server: &str, listener: Listener, deadline: Dura
         Code::DeadlineExceeded | Code::Cancelled => {
             anyhow!("{server} did not answer within {}; try a longer --timeout", humantime::format_duration(deadline))
         }
+        Code::NotFound => anyhow!("{}", status.message()),
         Code::InvalidArgument => anyhow!("{server} refuses the request: {}", status.message()),
         Code::Unavailable => anyhow!("{server} cannot decide now: {}", status.message()),
         code => anyhow!("{server} answers {code:?}: {}", status.message()),

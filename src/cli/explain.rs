@@ -120,7 +120,8 @@ pub(super) fn describe_limit(limit: &Limit) -> String {
     text
 }
 
-fn describe_counter(counter: &CounterState) -> String {
+/// A counter in words.
+pub(super) fn describe_counter(counter: &CounterState) -> String {
     if !counter.exists {
         return format!("none yet; {} left", counter.remaining);
     }

@@ -2,6 +2,7 @@
 
 mod check;
 mod client;
+mod counters;
 mod demo;
 mod describe;
 mod descriptor;
@@ -55,6 +56,9 @@ enum Command {
     Check(check::Args),
     /// Tell which rule of a running server applies to a descriptor, and why
     Explain(explain::Args),
+    /// Look at the counters of a descriptor, or reset them
+    #[command(subcommand)]
+    Counters(counters::Command),
 }
 
 /// Parses the command line and runs what it says.
@@ -66,6 +70,7 @@ pub fn main() -> ExitCode {
         Command::Rules(command) => rules::run(command),
         Command::Check(args) => check::run(args),
         Command::Explain(args) => explain::run(args),
+        Command::Counters(command) => counters::run(command),
     };
     result.unwrap_or_else(|error| {
         eprintln!("tidegate: {error:#}");

@@ -144,7 +144,7 @@ fn banner(running: &Running) {
         admin = %running.admin_address,
         rules = active.rules.rule_count(),
         domains = active.rules.domains().len(),
-        counters = "memory",
+        counters = context.limiter.store().name(),
         "listening"
     );
 }

@@ -9,6 +9,7 @@ pub mod compat;
 mod error;
 mod load;
 mod print;
+pub mod redis;
 pub mod scalar;
 mod tree;
 mod validate;

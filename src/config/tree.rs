@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::redis::Redis;
 use super::scalar::{self, address, duration, list, optional_address};
-use crate::core::spec::HeaderFamilies;
+use crate::core::spec::{FailureMode, HeaderFamilies};
 
 /// Every setting.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -24,6 +25,8 @@ pub struct Config {
     pub rules: Rules,
     /// How requests are decided and answered.
     pub limiter: Limiter,
+    /// Counters in Redis. Default: none, counters are in this process's memory.
+    pub redis: Option<Redis>,
     /// How the process ends.
     pub shutdown: Shutdown,
     /// Logs, traces and metrics.
@@ -235,6 +238,9 @@ pub struct Limiter {
     pub near_limit_ratio: f32,
     /// The most descriptors in one request; more are refused. 1 to 10 000, default 100.
     pub max_descriptors: usize,
+    /// What rules that choose none do when counters cannot be reached: `local` counts in this process at its share of
+    /// the limit, `open` lets pass, `closed` denies, `error` answers with an error. Default `local`.
+    pub failure_mode: FailureMode,
     /// The most counters kept in memory; beyond them the ones that matter least give way. 1000 to 1 000 000 000,
     /// default 1 000 000.
     pub max_counters: usize,
@@ -255,6 +261,7 @@ impl Default for Limiter {
             quota_mode: false,
             near_limit_ratio: 0.8,
             max_descriptors: 100,
+            failure_mode: FailureMode::Local,
             max_counters: 1_000_000,
             response_headers: vec![HeaderFamily::Draft],
             header_names: HeaderNames::default(),

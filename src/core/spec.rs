@@ -27,7 +27,8 @@ pub enum Charge {
 }
 
 /// What happens to a decision when the counter store cannot answer.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum FailureMode {
     /// Count in this process's memory, at the limit's share of a replica.
     #[default]

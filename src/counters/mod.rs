@@ -1,7 +1,11 @@
 //! Where counters live. A store performs operations of the core's algorithms on counters, atomically each.
 
+pub mod breaker;
+pub mod choice;
 pub mod fingerprint;
+pub mod local;
 pub mod memory;
+pub mod over_limit;
 pub mod redis;
 
 use std::future::Future;
@@ -35,6 +39,15 @@ pub struct CounterKey<'a> {
     pub name: CounterName<'a>,
     /// The values that vary, in entry order; any bytes.
     pub values: SmallVec<[&'a [u8]; 4]>,
+}
+
+impl CounterKey<'_> {
+    /// The same key, borrowed for less long. (A list of values, as it is made, cannot simply be taken for one that
+    /// lives shorter.)
+    #[must_use]
+    pub fn reborrow(&self) -> CounterKey<'_> {
+        CounterKey { space: self.space, name: self.name, values: self.values.iter().copied().collect() }
+    }
 }
 
 /// One operation on one counter.

@@ -7,17 +7,13 @@ use arc_swap::ArcSwap;
 
 use super::health::Health;
 use crate::config::Config;
-use crate::core::clock::SystemClock;
-use crate::counters::memory::MemoryStore;
+use crate::counters::choice::Counters;
 use crate::rules::watch::Status;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::traces::Traces;
 
-/// The counters.
-pub type Store = MemoryStore<SystemClock>;
-
-/// The limiter over them.
-pub type Limiter = crate::limiter::Limiter<Store>;
+/// The limiter over the counters that the settings choose.
+pub type Limiter = crate::limiter::Limiter<Counters>;
 
 /// One server's limiter and what stands around it.
 #[derive(Debug)]

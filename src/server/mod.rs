@@ -8,6 +8,7 @@ pub mod admin;
 pub mod body;
 pub mod connection;
 pub mod context;
+mod counters;
 pub mod headers;
 pub mod health;
 pub mod http;
@@ -47,9 +48,6 @@ use self::shutdown::{Phase, Shutdown};
 use self::tls::{TlsAcceptor, TlsError};
 use self::workers::{Load, Workers};
 use crate::config::Config;
-use crate::core::clock::SystemClock;
-use crate::core::spec::FailureMode;
-use crate::counters::memory::{MemoryOptions, MemoryStore};
 use crate::limiter::LimiterOptions;
 use crate::rules::report::Report;
 use crate::rules::watch::Watcher;
@@ -85,6 +83,9 @@ pub enum StartError {
     /// There is nowhere to send traces.
     #[error(transparent)]
     Traces(#[from] TracesError),
+    /// The counters' settings make no sense, or a file of theirs cannot be read.
+    #[error(transparent)]
+    Counters(#[from] crate::counters::redis::connect::ConnectError),
     /// Threads or runtimes cannot be had.
     #[error("threads cannot be started: {0}")]
     Threads(#[from] io::Error),
@@ -180,7 +181,7 @@ pub fn start(config: Config) -> Result<Running, StartError> {
     let count = worker_count(&config);
     let (background, handle) = Background::start()?;
     let traces = Traces::start(&config.telemetry.traces, &handle)?;
-    let context = Arc::new(assemble(&config, count, traces));
+    let context = Arc::new(assemble(&config, count, traces)?);
     let first = rules::load_first(&context)?;
     let (tls, reloader) = config.grpc.tls.clone().map(TlsAcceptor::load).transpose()?.unzip();
     // Sockets and timers belong to the background until a worker takes a connection over.
@@ -192,14 +193,15 @@ pub fn start(config: Config) -> Result<Running, StartError> {
         .add_service(reflection::v1alpha()?)
         .prepare();
     let shutdown = Shutdown::default();
-    let workers = Workers::start(count, config.shutdown.grace_period, |load| Shared {
+    let shared = |load| Shared {
         rls: RateLimitService::new(Arc::clone(&context)),
         routes: routes.clone(),
         load,
         shutdown: shutdown.clone(),
         tls: tls.clone(),
         grpc: config.grpc.clone(),
-    })?;
+    };
+    let workers = Workers::start(count, config.shutdown.grace_period, shared, |index| counters::work(&context, index))?;
     let running = Running {
         grpc_address: listeners.grpc.address(),
         http_address: listeners.http.local_addr()?,
@@ -215,6 +217,7 @@ pub fn start(config: Config) -> Result<Running, StartError> {
     if let Some(reloader) = reloader {
         tokio::spawn(reloader.run());
     }
+    counters::keep(&context, count);
     tokio::spawn(keep_house(Arc::clone(&context)));
     tokio::spawn(supervise(context, workers, listeners, shutdown));
     drop(entered);
@@ -230,7 +233,7 @@ fn worker_count(config: &Config) -> usize {
 }
 
 /// Everything that request handlers share.
-fn assemble(config: &Arc<Config>, workers: usize, traces: Traces) -> Context {
+fn assemble(config: &Arc<Config>, workers: usize, traces: Traces) -> Result<Context, StartError> {
     let metrics = &config.telemetry.metrics;
     let decisions = Arc::new(DecisionMetrics::new(DecisionMetricsOptions {
         shards: shard::count(workers),
@@ -243,10 +246,10 @@ fn assemble(config: &Arc<Config>, workers: usize, traces: Traces) -> Context {
         quota_mode: settings.quota_mode,
         near_limit_ratio: settings.near_limit_ratio,
         max_descriptors: settings.max_descriptors,
-        failure_mode: FailureMode::Local,
+        failure_mode: settings.failure_mode,
     };
-    let store = MemoryStore::new(SystemClock::new(), MemoryOptions { max_counters: settings.max_counters });
-    Context {
+    let store = counters::open(config, workers)?;
+    Ok(Context {
         limiter: Arc::new(Limiter::new(store, options, Arc::clone(&decisions))),
         config: Arc::clone(config),
         metrics: Arc::new(Metrics::new(decisions, Arc::new(RuleLoads::default()))),
@@ -254,7 +257,7 @@ fn assemble(config: &Arc<Config>, workers: usize, traces: Traces) -> Context {
         reloads: Arc::default(),
         rule_files: ArcSwap::default(),
         traces,
-    }
+    })
 }
 
 /// Sockets that are listened on.
@@ -293,12 +296,15 @@ async fn keep_house(context: Arc<Context>) {
             context.limiter.reclaim();
         }
     };
-    tokio::join!(rules, context.limiter.store().sweep_forever(SWEEP_ROUND));
+    tokio::join!(rules, context.limiter.store().in_process().sweep_forever(SWEEP_ROUND));
 }
 
 /// Serves until the end, in its phases.
 async fn supervise(context: Arc<Context>, workers: Workers, listeners: Listeners, shutdown: Shutdown) {
     let Listeners { grpc, http, admin, prometheus } = listeners;
+    let count = workers.loads().len();
+    // Sockets are open already, so that nobody is turned away meanwhile.
+    counters::ready(&context, count).await;
     let serving = tokio::spawn(workers.accept(grpc, shutdown.clone()));
     let end = shutdown.clone();
     let closing = move || {

@@ -114,18 +114,26 @@ impl Refused {
 
 impl Workers {
     /// Starts `count` workers. `shared` makes what the connections of one worker share; it runs on the starting thread.
+    /// `beside` is what a worker, by its index, does beside its connections, on its own thread.
     ///
     /// # Errors
     /// When a thread or its runtime cannot be had.
-    pub fn start(count: usize, grace: Duration, shared: impl Fn(Arc<Load>) -> Shared) -> io::Result<Self> {
+    pub fn start<B: Future<Output = ()> + Send + 'static>(
+        count: usize,
+        grace: Duration,
+        shared: impl Fn(Arc<Load>) -> Shared,
+        beside: impl Fn(usize) -> B,
+    ) -> io::Result<Self> {
         let mut all = Self::default();
         for index in 0..count {
             let load = Arc::<Load>::default();
             let (sender, receiver) = mpsc::channel(HANDOVER);
             let shared = Arc::new(shared(Arc::clone(&load)));
+            let beside = beside(index);
             let runtime = Builder::new_current_thread().enable_all().build()?;
             let thread = std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
                 shard::set(index);
+                runtime.spawn(beside);
                 runtime.block_on(work(receiver, shared, grace));
                 // What is still running has had its time.
                 runtime.shutdown_background();

@@ -3,6 +3,10 @@
 use std::fmt::Write as _;
 use std::sync::LazyLock;
 
+use bytes::Bytes;
+
+use super::program::Call;
+
 /// A script and its hash.
 #[derive(Debug)]
 pub struct Script {
@@ -55,6 +59,16 @@ pub static INDEPENDENT: LazyLock<Script> =
 
 /// Performs a [`super::program::Joint`] program.
 pub static JOINT: LazyLock<Script> = LazyLock::new(|| Script::new(source!("scripts/clock.lua", "scripts/joint.lua")));
+
+/// Forgets a counter, and says so to everybody: `KEYS[1]` the counter, `ARGV[1]` channel, `ARGV[2]` notice. Returns
+/// how many there were.
+pub static RESET: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("scripts/reset.lua")));
+
+/// The call that forgets a counter.
+#[must_use]
+pub fn reset(name: Bytes, channel: Bytes, notice: Bytes) -> Call {
+    Call { script: &RESET, keys: vec![name], args: vec![channel, notice] }
+}
 
 /// The same scripts with injected time, for tests: microseconds since the Unix epoch, as decimal text in one more
 /// argument.

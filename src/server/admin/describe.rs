@@ -32,7 +32,8 @@ pub fn origin(context: &Context, origin: Origin) -> String {
     format!("{file}:{}:{}", origin.line, origin.column)
 }
 
-fn limit(limit: &RuleLimit) -> proto::Limit {
+/// A limit of a rule.
+pub fn limit(limit: &RuleLimit) -> proto::Limit {
     let RuleLimit { limit, name, .. } = limit;
     proto::Limit {
         name: name.as_deref().unwrap_or_default().to_owned(),

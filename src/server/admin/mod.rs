@@ -1,7 +1,8 @@
 //! Administration: metrics, the rules in force, and `tidegate.admin.v1.Admin` over gRPC on the same port.
 //!
-//! It asks for no password; whoever reaches the port sees everything, and changes nothing.
+//! It asks for no password; whoever reaches the port sees everything, and may reset counters.
 
+mod counters;
 mod describe;
 mod explain;
 pub mod proto;

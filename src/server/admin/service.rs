@@ -4,10 +4,14 @@ use std::sync::Arc;
 
 use tonic::{Request, Response, Status};
 
+use super::counters;
 use super::describe;
 use super::explain::{self, MAX_ENTRIES};
 use super::proto::admin_server::Admin;
-use super::proto::{DescribeRulesRequest, DescribeRulesResponse, ExplainRequest, ExplainResponse};
+use super::proto::{
+    CountersRequest, CountersResponse, DescribeRulesRequest, DescribeRulesResponse, Entry, ExplainRequest,
+    ExplainResponse,
+};
 use crate::server::Context;
 
 /// Rules on a page when the request does not say.
@@ -32,20 +36,23 @@ impl Service {
 impl Admin for Service {
     async fn explain(&self, request: Request<ExplainRequest>) -> Result<Response<ExplainResponse>, Status> {
         let request = request.into_inner();
-        if request.domain.is_empty() {
-            return Err(Status::invalid_argument("domain: must not be empty"));
-        }
-        if request.entries.is_empty() {
-            return Err(Status::invalid_argument("entries: a descriptor has at least one"));
-        }
-        if request.entries.len() > MAX_ENTRIES {
-            let got = request.entries.len();
-            return Err(Status::invalid_argument(format!("entries: {got}, at most {MAX_ENTRIES} are walked")));
-        }
+        check(&request.domain, &request.entries)?;
         match explain::explain(&self.context, &request).await {
             Ok(response) => Ok(Response::new(response)),
             Err(error) => Err(Status::unavailable(error.to_string())),
         }
+    }
+
+    async fn get_counters(&self, request: Request<CountersRequest>) -> Result<Response<CountersResponse>, Status> {
+        let request = request.into_inner();
+        check(&request.domain, &request.entries)?;
+        Ok(Response::new(counters::get(&self.context, &request).await?))
+    }
+
+    async fn reset_counters(&self, request: Request<CountersRequest>) -> Result<Response<CountersResponse>, Status> {
+        let request = request.into_inner();
+        check(&request.domain, &request.entries)?;
+        Ok(Response::new(counters::reset(&self.context, &request).await?))
     }
 
     async fn describe_rules(
@@ -74,6 +81,20 @@ impl Admin for Service {
             revision: active.revision,
             total: total as u64,
         }))
+    }
+}
+
+/// Whether this is a descriptor of a domain.
+fn check(domain: &str, entries: &[Entry]) -> Result<(), Status> {
+    if domain.is_empty() {
+        return Err(Status::invalid_argument("domain: must not be empty"));
+    }
+    match entries.len() {
+        0 => Err(Status::invalid_argument("entries: a descriptor has at least one")),
+        got @ 1.. if got > MAX_ENTRIES => {
+            Err(Status::invalid_argument(format!("entries: {got}, at most {MAX_ENTRIES} are walked")))
+        }
+        _ => Ok(()),
     }
 }
 

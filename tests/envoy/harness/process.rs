@@ -3,8 +3,9 @@
 use std::fs::File;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Instant;
 
-use super::{Site, eventually};
+use super::{PATIENCE, Site, eventually};
 
 pub struct Process {
     name: String,
@@ -35,6 +36,26 @@ impl Process {
     pub fn signal(&self, name: &str) {
         let kill = Command::new("sh").args(["-c", &format!("kill -{name} {}", self.child.id())]).status().unwrap();
         assert!(kill.success(), "cannot send {name} to {}", self.name);
+        if name == "STOP" {
+            self.wait_until_stopped();
+        }
+    }
+
+    /// A thread that runs on another core stops only when it meets the kernel again.
+    fn wait_until_stopped(&self) {
+        let start = Instant::now();
+        while !self.is_stopped() {
+            assert!(start.elapsed() < PATIENCE, "{} does not stop", self.name);
+            std::thread::yield_now();
+        }
+    }
+
+    fn is_stopped(&self) -> bool {
+        let threads = std::fs::read_dir(format!("/proc/{}/task", self.child.id())).unwrap();
+        threads.map(|thread| std::fs::read_to_string(thread.unwrap().path().join("stat")).unwrap()).all(|stat| {
+            // The name, in parentheses, may hold anything; the state follows.
+            stat.rsplit_once(')').is_some_and(|(_, rest)| rest.trim_start().starts_with('T'))
+        })
     }
 
     /// Fails the test if the process has ended by itself.

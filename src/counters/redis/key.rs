@@ -1,0 +1,184 @@
+//! The names of counters in Redis, which people read and every replica must agree on:
+//!
+//! ```text
+//! rate_limit:{<domain>|<rule path>|<values>}:<algorithm>:<window>[:<limit's name or position>]
+//! ```
+//!
+//! Everything of one counter is in one hash slot, that of the text in braces. Bytes that the notation uses itself, or
+//! that are not printable ASCII, are written `%XX`, so that no value can forge another counter's name or leave the
+//! braces. Values that would take more than [`LONGEST`] bytes are replaced by `~` and a SHA-256 of them. The first
+//! part is the configured prefix; the layout of the counters' contents has a version of its own, in their first byte.
+
+use std::fmt::Write as _;
+
+use bytes::Bytes;
+use sha2::{Digest, Sha256};
+
+use crate::core::limit::Limit;
+use crate::counters::CounterKey;
+
+/// The longest text of a counter's values, in bytes.
+const LONGEST: usize = 200;
+
+/// Hash slots of a cluster.
+pub const SLOTS: u16 = 16_384;
+
+/// The name of a counter.
+#[must_use]
+pub fn name(prefix: &str, key: &CounterKey<'_>, limit: &Limit) -> Bytes {
+    let expected = prefix.len() + key.name.domain.len() + key.name.path.len() + LONGEST / 2;
+    let mut text = String::with_capacity(expected);
+    text.push_str(prefix);
+    text.push_str(":{");
+    escape(&mut text, key.name.domain.as_bytes());
+    text.push('|');
+    path(&mut text, key.name.path);
+    text.push('|');
+    values(&mut text, &key.values);
+    text.push_str("}:");
+    text.push_str(limit.algorithm().name());
+    // Writing to a String cannot fail.
+    let _ = write!(text, ":{}", limit.window());
+    if let Some(limit) = key.name.limit {
+        text.push(':');
+        escape(&mut text, limit.as_bytes());
+    }
+    Bytes::from(text)
+}
+
+/// The slot of a counter's name: that of the text in its first braces.
+#[must_use]
+pub fn slot(name: &[u8]) -> u16 {
+    fred::util::redis_keyslot(name)
+}
+
+fn values(text: &mut String, values: &[&[u8]]) {
+    let start = text.len();
+    for (position, value) in values.iter().enumerate() {
+        if position > 0 {
+            text.push(',');
+        }
+        // No need to write out what will not stay.
+        if text.len() - start + value.len() > LONGEST {
+            text.truncate(start);
+            return digest(text, values);
+        }
+        escape(text, value);
+    }
+    if text.len() - start > LONGEST {
+        text.truncate(start);
+        digest(text, values);
+    }
+}
+
+fn digest(text: &mut String, values: &[&[u8]]) {
+    let mut hasher = Sha256::new();
+    for value in values {
+        hasher.update((value.len() as u64).to_le_bytes());
+        hasher.update(value);
+    }
+    text.push('~');
+    for byte in hasher.finalize() {
+        let _ = write!(text, "{byte:02x}");
+    }
+}
+
+/// A canonical path, in which the notation's own characters are escaped already.
+fn path(text: &mut String, path: &str) {
+    if path.bytes().all(|byte| byte.is_ascii_graphic()) {
+        text.push_str(path);
+        return;
+    }
+    for byte in path.bytes() {
+        if byte.is_ascii_graphic() {
+            text.push(char::from(byte));
+        } else {
+            let _ = write!(text, "%{byte:02X}");
+        }
+    }
+}
+
+fn escape(text: &mut String, bytes: &[u8]) {
+    for &byte in bytes {
+        if byte.is_ascii_graphic() && !matches!(byte, b'%' | b'|' | b'{' | b'}' | b',' | b':' | b'~') {
+            text.push(char::from(byte));
+        } else {
+            let _ = write!(text, "%{byte:02X}");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use super::*;
+    use crate::core::clock::Micros;
+    use crate::core::limit::{LimitParts, Window};
+    use crate::counters::CounterName;
+
+    fn named(domain: &str, path: &str, values: &[&[u8]], place: Option<&str>) -> String {
+        let limit = Limit::new(LimitParts::fixed_window(1, Window::Length(Micros::from_secs(60)))).unwrap();
+        let key = CounterKey {
+            space: 0,
+            name: CounterName { domain, path, limit: place },
+            values: values.iter().copied().collect(),
+        };
+        String::from_utf8(name("rate_limit", &key, &limit).to_vec()).unwrap()
+    }
+
+    #[test]
+    fn names_are_readable() {
+        assert_eq!(
+            named("edge", "user_id,path=/a", &[b"alice"], None),
+            "rate_limit:{edge|user_id,path=/a|alice}:fixed_window:60s"
+        );
+        assert_eq!(named("edge", "k", &[b"a", b""], Some("daily")), "rate_limit:{edge|k|a,}:fixed_window:60s:daily");
+    }
+
+    #[test]
+    fn no_value_forges_another_name() {
+        let hostile: [&[&[u8]]; 12] = [
+            &[],
+            &[b""],
+            &[b"", b""],
+            &[b","],
+            &[b"a,b"],
+            &[b"a", b"b"],
+            &[b"a}:fixed_window:60s"],
+            &[b"~"],
+            &[b"%2C"],
+            &[b"\xff\x00\r\n"],
+            &[b" "],
+            &[b"x|y"],
+        ];
+        let long = [vec![b'a'; 300], vec![b'b'; 300], vec![b'%'; 80]];
+        let mut seen = HashMap::new();
+        for values in hostile {
+            let text = named("d", "k", values, None);
+            assert!(text.is_ascii() && text.matches(['{', '}']).count() == 2, "{text}");
+            // No values, and one empty value, belong to different rules.
+            if values != [b"" as &[u8]] {
+                assert_eq!(seen.insert(text, values), None);
+            }
+        }
+        for value in &long {
+            let text = named("d", "k", &[value], None);
+            assert!(text.len() < 130, "{text}");
+            assert!(seen.insert(text, &[]).is_none());
+        }
+    }
+
+    #[test]
+    fn the_boundary_between_values_counts_in_the_digest_too() {
+        let (a, b) = ([b'x'; 150], [b'x'; 151]);
+        assert_ne!(named("d", "k", &[&a, &b], None), named("d", "k", &[&b, &a], None));
+    }
+
+    #[test]
+    fn the_slot_is_that_of_the_text_in_braces() {
+        let name = named("edge", "user_id", &[b"alice"], None);
+        assert_eq!(slot(name.as_bytes()), slot(b"edge|user_id|alice"));
+        assert!(slot(name.as_bytes()) < SLOTS);
+    }
+}

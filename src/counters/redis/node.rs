@@ -1,0 +1,163 @@
+//! One Redis server, as one worker sees it: some connections, and the circuit breaker that all workers share.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
+
+use bytes::Bytes;
+use fred::clients::Client;
+use fred::interfaces::{ClientLike, FredResult};
+use fred::types::config::Options;
+use fred::types::{ClusterHash, CustomCommand, Resp3Frame, Value};
+
+use super::failure::{Complaint, Failure, client_failure, complaint};
+use super::topology::NodeAddress;
+use crate::counters::breaker::Breaker;
+
+/// A server and the connections of one worker to it.
+#[derive(Debug)]
+pub struct Node {
+    address: NodeAddress,
+    clients: Box<[Client]>,
+    next: AtomicUsize,
+    breaker: Arc<Breaker>,
+}
+
+/// A call's arguments, cheap to send again.
+pub type Arguments = Vec<Value>;
+
+impl Node {
+    /// Begins to connect `clients`, on the runtime that this is called in. They go on trying for ever.
+    #[must_use]
+    pub fn connect(address: NodeAddress, clients: Vec<Client>, breaker: Arc<Breaker>) -> Self {
+        for client in &clients {
+            // The task ends with the client.
+            let _ = client.connect();
+        }
+        Self { address, clients: clients.into(), next: AtomicUsize::new(0), breaker }
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub const fn address(&self) -> &NodeAddress {
+        &self.address
+    }
+
+    /// Its circuit breaker.
+    #[must_use]
+    pub const fn breaker(&self) -> &Arc<Breaker> {
+        &self.breaker
+    }
+
+    /// Whether any of its connections stands.
+    #[must_use]
+    pub fn is_connected(&self) -> bool {
+        self.clients.iter().any(ClientLike::is_connected)
+    }
+
+    /// Waits until a connection stands.
+    pub async fn connected(&self) {
+        while !self.is_connected() {
+            match self.clients.first() {
+                // Ends with every attempt, also with one that fails.
+                Some(client) => drop(client.wait_for_connect().await),
+                None => return,
+            }
+        }
+    }
+
+    /// The next connection that stands. Without one there is no sense in queueing.
+    fn client(&self) -> Option<&Client> {
+        let count = self.clients.len();
+        let first = self.next.fetch_add(1, Ordering::Relaxed);
+        (0..count).map(|step| &self.clients[(first.wrapping_add(step)) % count]).find(|client| client.is_connected())
+    }
+
+    /// Sends one command. It is sent at most once, and not at all once its time is over.
+    ///
+    /// # Errors
+    /// What Redis, or the way to it, has to complain of.
+    pub async fn send(&self, command: &'static str, arguments: Arguments) -> Result<Resp3Frame, Complaint> {
+        let client = self.client().ok_or(Complaint::Failed(Failure::Disconnected))?;
+        self.answer(client.custom_raw(custom(command), arguments).await)
+    }
+
+    /// The same by a deadline of its own.
+    ///
+    /// # Errors
+    /// As [`Node::send`].
+    pub async fn send_by(
+        &self,
+        command: &'static str,
+        arguments: Arguments,
+        deadline: Instant,
+    ) -> Result<Resp3Frame, Complaint> {
+        let client = self.client().ok_or(Complaint::Failed(Failure::Disconnected))?;
+        let timeout = deadline.saturating_duration_since(Instant::now());
+        if timeout.is_zero() {
+            return Err(Complaint::Failed(Failure::Timeout));
+        }
+        let options = Options { timeout: Some(timeout), ..Options::default() };
+        self.answer(client.with_options(&options).custom_raw(custom(command), arguments).await)
+    }
+
+    /// Sends one command about a slot that is on its way to this node.
+    ///
+    /// # Errors
+    /// As [`Node::send`].
+    pub async fn send_asking(
+        &self,
+        command: &'static str,
+        arguments: Arguments,
+        deadline: Instant,
+    ) -> Result<Resp3Frame, Complaint> {
+        let client = self.client().ok_or(Complaint::Failed(Failure::Disconnected))?;
+        let timeout = deadline.saturating_duration_since(Instant::now());
+        if timeout.is_zero() {
+            return Err(Complaint::Failed(Failure::Timeout));
+        }
+        let options = Options { timeout: Some(timeout), ..Options::default() };
+        // Both are handed to the connection at once, so that nothing comes between.
+        let both = client.with_options(&options);
+        let (asking, answer) = tokio::join!(
+            biased;
+            both.custom_raw(custom("ASKING"), Vec::<Value>::new()),
+            both.custom_raw(custom(command), arguments),
+        );
+        self.answer(asking)?;
+        self.answer(answer)
+    }
+
+    fn answer(&self, answer: FredResult<Resp3Frame>) -> Result<Resp3Frame, Complaint> {
+        match answer {
+            Ok(Resp3Frame::SimpleError { data, .. }) => Err(complaint(&data, &self.address.host)),
+            Ok(Resp3Frame::BlobError { data, .. }) => {
+                Err(complaint(&String::from_utf8_lossy(&data), &self.address.host))
+            }
+            Ok(frame) => Ok(frame),
+            Err(error) => Err(Complaint::Failed(client_failure(&error))),
+        }
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        for client in &self.clients {
+            let client = client.clone();
+            if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+                runtime.spawn(async move { client.quit().await });
+            }
+        }
+    }
+}
+
+fn custom(command: &'static str) -> CustomCommand {
+    // The client serves one server and has no use for slots.
+    CustomCommand::new_static(command, ClusterHash::FirstKey, false)
+}
+
+/// Bytes as an argument.
+#[must_use]
+pub fn argument(bytes: Bytes) -> Value {
+    Value::Bytes(bytes)
+}
