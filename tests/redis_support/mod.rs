@@ -2,11 +2,13 @@
 #![allow(dead_code, reason = "each test binary uses a part")]
 
 mod ports;
+mod proxy;
 mod resp;
 mod single;
 
 use std::time::{Duration, Instant};
 
+pub use proxy::{End, Proxy};
 pub use resp::{Connection, Reply};
 pub use single::{Options, Redis};
 
