@@ -43,11 +43,8 @@ fn measure(
     mut send: impl FnMut(usize) -> (String, Vec<Bytes>, Vec<Bytes>),
 ) -> (f64, f64) {
     server.block_on(async {
-        let _: Value = server
-            .client
-            .custom(CustomCommand::new_static("CONFIG", None, false), vec!["RESETSTAT"])
-            .await
-            .unwrap();
+        let _: Value =
+            server.client.custom(CustomCommand::new_static("CONFIG", None, false), vec!["RESETSTAT"]).await.unwrap();
     });
     let before = cpu(server);
     let mut done = 0;
