@@ -154,6 +154,16 @@ impl<C: Clock + Clone> RedisStore<C> {
         String::from_utf8_lossy(&key::name(&self.0.prefix, key, limit)).into_owned()
     }
 
+    /// The time of this machine, on the clock of what is remembered.
+    pub(super) fn now(&self) -> Micros {
+        self.0.shared.clock.now().mono
+    }
+
+    /// Where notices are published.
+    pub(super) fn channel(&self) -> &[u8] {
+        &self.0.shared.channel
+    }
+
     /// Forgets what is remembered of a counter, as another replica has said.
     pub fn forget(&self, space: u128, values: &[&[u8]]) {
         let key = CounterKey { space, name: crate::counters::CounterName::default(), values: values.into() };
