@@ -32,6 +32,14 @@ impl Default for BreakerOptions {
     }
 }
 
+impl BreakerOptions {
+    /// The longest pause, prolonged as much as may be.
+    #[must_use]
+    pub fn longest_pause(&self) -> Duration {
+        self.max_open_for.max(self.open_for).mul_f64(1.0 + JITTER as f64 / 100.0)
+    }
+}
+
 /// Whether a call may be made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Admission {
