@@ -77,9 +77,12 @@ fn counters_in_redis(metrics: &metrics::Metrics, redis: &RedisStore<SystemClock>
     let store = redis.clone();
     metrics.counter("redis_call_steps", "Hits, refunds and peeks on them", move || store.stats().steps());
     let store = redis.clone();
-    metrics.counters("redis_failures", "Script calls without an answer, and hits that were never sent", "reason", move || {
-        store.stats().failures().map(|(failure, count)| (failure.name().to_owned(), count)).collect()
-    });
+    metrics.counters(
+        "redis_failures",
+        "Script calls without an answer, and hits that were never sent",
+        "reason",
+        move || store.stats().failures().map(|(failure, count)| (failure.name().to_owned(), count)).collect(),
+    );
     let store = redis.clone();
     metrics.counters("failure_mode_answers", "Hits answered by their rule's failure mode", "mode", move || {
         let name = |mode| match mode {
@@ -114,9 +117,8 @@ fn counters_in_redis(metrics: &metrics::Metrics, redis: &RedisStore<SystemClock>
         f64::from(store.fallback().replicas().get())
     });
     let store = redis.clone();
-    metrics.gauge("over_limit_counters", "Counters remembered as over their limit", move || {
-        store.memory().len() as f64
-    });
+    metrics
+        .gauge("over_limit_counters", "Counters remembered as over their limit", move || store.memory().len() as f64);
     let store = redis.clone();
     metrics.counter("over_limit_evictions", "Remembered counters that gave way to others", move || {
         store.memory().evicted()
