@@ -1,14 +1,20 @@
 //! Redis for tests: a single server, started in a moment on a free port and gone with the value that stands for it.
-#![allow(dead_code, reason = "each test binary uses a part")]
+#![allow(dead_code, unused_imports, reason = "each test binary uses a part")]
 
+mod cluster;
 mod ports;
+mod proxy;
 mod resp;
 mod single;
+mod topology;
 
 use std::time::{Duration, Instant};
 
+pub use cluster::{Cluster, ClusterOptions, Failover, Migration, Node, SLOTS};
+pub use proxy::{End, Proxy};
 pub use resp::{Connection, Reply};
 pub use single::{Options, Redis};
+pub use topology::slot_of;
 
 /// Longer than anything here takes, also on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(30);

@@ -121,10 +121,15 @@ impl Redis {
 
     /// `redis://127.0.0.1:port`, with the password, if there is one.
     pub fn url(&self) -> String {
-        match &self.options().password {
+        match self.password() {
             Some(password) => format!("redis://:{password}@127.0.0.1:{}", self.port),
             None => format!("redis://127.0.0.1:{}", self.port),
         }
+    }
+
+    /// The password of the user `default`.
+    pub fn password(&self) -> Option<String> {
+        self.options().password.clone()
     }
 
     /// The Unix socket that the server listens on, too.
@@ -165,7 +170,7 @@ impl Redis {
 
     fn try_connection(&self) -> io::Result<Connection> {
         let mut connection = Connection::unix(&self.unix_socket())?;
-        if let Some(password) = self.options().password.clone() {
+        if let Some(password) = self.password() {
             connection.try_command(&["AUTH", &password])?;
         }
         Ok(connection)
