@@ -6,7 +6,7 @@ mod redis_support;
 use std::time::{Duration, Instant};
 
 use redis_support::{
-    Cluster, ClusterOptions, Connection, End, Failover, Options, Proxy, Redis, Reply, slot_of, wait_until,
+    Cluster, ClusterOptions, Connection, End, Failover, Options, Proxy, Redis, Reply, Sentinel, slot_of, wait_until,
 };
 
 #[test]
@@ -221,4 +221,23 @@ fn a_proxied_cluster_names_its_proxies() {
     let start = Instant::now();
     client.command(&["SET", "key", "value"]).ok();
     assert!(start.elapsed() >= Duration::from_millis(60));
+}
+
+#[test]
+fn sentinels_fail_over_when_told_and_when_the_primary_dies() {
+    let start = Instant::now();
+    let sentinel = Sentinel::start();
+    println!("sentinel ready after {:?}", start.elapsed());
+    let first = sentinel.primary();
+    first.command(&["SET", "key", "value"]).ok();
+    let second = sentinel.failover();
+    println!("failed over after {:?}", start.elapsed());
+    assert_ne!(second.port(), first.port());
+    wait_until("the old primary follows", || first.info("master_link_status") == "up");
+    println!("healthy after {:?}", start.elapsed());
+    assert_eq!(second.command(&["GET", "key"]).text(), "value");
+    second.sigkill();
+    let third = sentinel.primary_other_than(second.port());
+    println!("a new primary after {:?}", start.elapsed());
+    assert_eq!(third.port(), first.port());
 }

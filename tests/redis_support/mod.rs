@@ -5,6 +5,7 @@ mod cluster;
 mod ports;
 mod proxy;
 mod resp;
+mod sentinel;
 mod single;
 mod topology;
 
@@ -13,6 +14,7 @@ use std::time::{Duration, Instant};
 pub use cluster::{Cluster, ClusterOptions, Failover, Migration, Node, SLOTS};
 pub use proxy::{End, Proxy};
 pub use resp::{Connection, Reply};
+pub use sentinel::{SENTINEL_MASTER, Sentinel};
 pub use single::{Options, Redis};
 pub use topology::slot_of;
 

@@ -17,7 +17,16 @@ use super::{PATIENCE, POLL, wait_until};
 pub struct Options {
     flags: Vec<String>,
     password: Option<String>,
-    cluster: bool,
+    kind: Kind,
+}
+
+/// What a server is.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+enum Kind {
+    #[default]
+    Alone,
+    ClusterNode,
+    Sentinel,
 }
 
 impl Options {
@@ -48,7 +57,14 @@ impl Options {
     /// A member of a cluster, whose bus has a free port of its own (not the port plus 10 000).
     #[must_use]
     pub fn cluster_node(mut self) -> Self {
-        self.cluster = true;
+        self.kind = Kind::ClusterNode;
+        self
+    }
+
+    /// A sentinel, which watches other servers.
+    #[must_use]
+    pub fn sentinel(mut self) -> Self {
+        self.kind = Kind::Sentinel;
         self
     }
 
@@ -266,11 +282,22 @@ impl Drop for Redis {
 
 fn spawn(options: &Options, port: u16, bus_port: u16, directory: &Path) -> Child {
     let mut command = Command::new("redis-server");
-    command.args(["--bind", "127.0.0.1", "--port", &port.to_string(), "--save", "", "--appendonly", "no"]);
+    if options.kind == Kind::Sentinel {
+        // It writes down there what it learns.
+        let file = directory.join("sentinel.conf");
+        let kept = std::fs::OpenOptions::new().create(true).append(true).open(&file);
+        kept.expect("a file for the sentinel");
+        command.arg(file).arg("--sentinel");
+    }
+    command.args(["--bind", "127.0.0.1", "--port", &port.to_string()]);
     command.arg("--dir").arg(directory).arg("--logfile").arg(log(directory)).arg("--unixsocket").arg(socket(directory));
-    // Replicas sync at once.
-    command.args(["--repl-diskless-sync-delay", "0", "--repl-ping-replica-period", "1"]);
-    if options.cluster {
+    if options.kind != Kind::Sentinel {
+        command.args(["--save", "", "--appendonly", "no"]);
+        // A replica syncs at once, and is sent writes as soon as its link is up: after a diskless sync it would be
+        // sent none until its next report, which is a second in which a failover loses them.
+        command.args(["--repl-diskless-sync", "no", "--repl-ping-replica-period", "1"]);
+    }
+    if options.kind == Kind::ClusterNode {
         command.args(["--cluster-enabled", "yes", "--cluster-port", &bus_port.to_string()]);
     }
     command.args(&options.flags).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
