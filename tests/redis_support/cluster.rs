@@ -226,7 +226,7 @@ impl Cluster {
                 break;
             }
             moved += keys.len();
-            let port = migration.to.redis.port().to_string();
+            let port = migration.to.redis.client_port().to_string();
             let mut command: Vec<Vec<u8>> = ["MIGRATE", "127.0.0.1", &port, "", "0", "5000"].map(Into::into).into();
             if let Some(password) = migration.to.redis.password() {
                 command.extend([b"AUTH".to_vec(), password.into_bytes()]);
@@ -298,9 +298,10 @@ impl Node {
         let id = redis.command(&["CLUSTER", "MYID"]).text();
         redis.command(&["CLUSTER", "SET-CONFIG-EPOCH", &(number + 1).to_string()]).ok();
         let proxy = options.proxied.then(|| {
-            let proxy = Proxy::start(redis.address());
+            let proxy = Proxy::start(format!("127.0.0.1:{}", redis.client_port()));
             redis.set("cluster-announce-ip", "127.0.0.1");
-            redis.set("cluster-announce-port", &proxy.port().to_string());
+            let setting = if redis.has_tls() { "cluster-announce-tls-port" } else { "cluster-announce-port" };
+            redis.set(setting, &proxy.port().to_string());
             redis.set("cluster-announce-bus-port", &redis.bus_port().to_string());
             proxy
         });
@@ -319,7 +320,7 @@ impl Node {
 
     /// The port where clients find the node: the proxy's, if there is one.
     pub fn port(&self) -> u16 {
-        self.proxy.as_ref().map_or(self.redis.port(), Proxy::port)
+        self.proxy.as_ref().map_or(self.redis.client_port(), Proxy::port)
     }
 
     /// The server itself, whose address is never the proxy's.
