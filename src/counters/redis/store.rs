@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use fred::types::Value;
 use smallvec::SmallVec;
 use tokio::sync::oneshot;
 use tokio::time::timeout_at;
@@ -15,8 +16,9 @@ use super::fallback::{Fallback, Reply};
 use super::key;
 use super::lane::{Answered, Asked, Lane, Located, Replies};
 use super::notices;
-use super::program::Step;
+use super::program::{Call, Step};
 use super::router::{Place, Router};
+use super::scripts::Script;
 use super::shared::{Shared, Stats};
 use crate::core::algorithm::{Outcome, Verdict};
 use crate::core::clock::{Clock, Micros};
@@ -152,6 +154,35 @@ impl<C: Clock + Clone> RedisStore<C> {
     #[must_use]
     pub fn key_name(&self, key: &CounterKey<'_>, limit: &Limit) -> String {
         String::from_utf8_lossy(&key::name(&self.0.prefix, key, limit)).into_owned()
+    }
+
+    /// Runs a script on one key of the main deployment, which is called `<prefix>:<name>`, beside all requests.
+    ///
+    /// # Errors
+    /// Why there is no answer within the time of a decision.
+    pub(super) async fn run_beside(
+        &self,
+        name: &str,
+        script: &'static Script,
+        args: Vec<Bytes>,
+    ) -> Result<Value, Failure> {
+        let inner = &self.0;
+        let name = Bytes::from(format!("{}:{name}", inner.prefix));
+        let slot = if inner.backends[0].is_cluster() { key::slot(&name) } else { 0 };
+        let call = Call { script, keys: vec![name], args };
+        let deadline = Instant::now() + inner.shared.deadline;
+        let (_, router) = &inner.lanes[inner.lanes.len() - 1];
+        router.run(Place { backend: 0, slot }, call, deadline).await
+    }
+
+    /// The time of this machine, on the clock of what is remembered.
+    pub(super) fn now(&self) -> Micros {
+        self.0.shared.clock.now().mono
+    }
+
+    /// Where notices are published.
+    pub(super) fn channel(&self) -> &[u8] {
+        &self.0.shared.channel
     }
 
     /// Forgets what is remembered of a counter, as another replica has said.

@@ -113,7 +113,6 @@ fn instruction(limit: &Limit, step: &Step, times: u32) -> Instruction {
             add(limit, hits, 0, [EVERYTHING, 0.0], times)
         }
         Step::Operation(Operation::Charge(hits)) if limit.over() == Over::Record => {
-            let hits = hits.min(MAX_HITS);
             add(limit, hits, hits, room(limit, hits), times)
         }
         Step::Operation(Operation::Charge(hits)) | Step::Hold(hits) => take(limit, hits, hits, times),
@@ -129,7 +128,7 @@ fn instruction(limit: &Limit, step: &Step, times: u32) -> Instruction {
 /// Charges `cost` if `hits` fit.
 fn take(limit: &Limit, cost: u64, hits: u64, times: u32) -> Instruction {
     let [whole, part] = numbers_of(limit, cost.min(MAX_HITS), 1);
-    let [room, room_part] = room(limit, hits.min(MAX_HITS));
+    let [room, room_part] = room(limit, hits);
     Instruction { code: Code::Take, times, numbers: [whole, part, room, room_part] }
 }
 

@@ -23,6 +23,8 @@ pub use tls::TlsError;
 
 /// Commands that wait in one client; those of a worker's queue are far fewer, as they travel together.
 const MAX_COMMANDS: usize = 10_000;
+/// Messages that wait in one subscriber.
+const MAX_MESSAGES: usize = 1_024;
 /// Pauses between attempts to connect: the first, and the longest; each varies by up to the jitter.
 const FIRST_PAUSE: u32 = 50;
 const LONGEST_PAUSE: u32 = 1_000;
@@ -116,7 +118,11 @@ impl Connector {
     pub fn subscriber(&self, address: &NodeAddress) -> SubscriberClient {
         let (config, performance, connection, policy) = self.settings_for(address);
         // Commands of its own are few, and nobody's decision waits for them.
-        let performance = PerformanceConfig { default_command_timeout: self.settings.connect_timeout, ..performance };
+        let performance = PerformanceConfig {
+            default_command_timeout: self.settings.connect_timeout,
+            broadcast_channel_capacity: MAX_MESSAGES,
+            ..performance
+        };
         SubscriberClient::new(config, Some(performance), Some(connection), Some(policy))
     }
 
