@@ -233,7 +233,7 @@ fn a_slot_migrates_with_its_keys() {
 
 #[test]
 fn a_replica_takes_over_from_a_primary_that_hangs() {
-    let cluster = ClusterOptions::new(3, 1).node_timeout(Duration::from_secs(20)).start();
+    let cluster = ClusterOptions::new(3, 1).node_timeout(Duration::from_secs(4)).start();
     for (slot, how) in [(0, Failover::Force), (SLOTS - 1, Failover::Takeover)] {
         let old = cluster.primary_of(slot);
         old.sigstop();
