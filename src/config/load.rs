@@ -145,11 +145,13 @@ impl Config {
         }
         let below = layers(&settings);
         let current = |field: &str| below.find_value(field).ok().and_then(|value| value.into_string());
-        let reference = compat::read(&env, current);
+        let flags = options.flags.iter().map(|flag| Setting::text(&flag.field, &flag.value, &flag.name));
+        let above: Vec<_> = own_variables(&env).chain(flags).collect();
+        let given = |field: &str| settings.iter().chain(&above).any(|setting| setting.path.join(".") == field);
+        let reference = compat::read(&env, current, given);
         settings.extend(reference.settings);
         errors.extend(reference.errors);
-        settings.extend(own_variables(&env));
-        settings.extend(options.flags.iter().map(|flag| Setting::text(&flag.field, &flag.value, &flag.name)));
+        settings.extend(above);
 
         let (config, figment) = extract(settings, &mut errors);
         let sources = Sources(figment);
