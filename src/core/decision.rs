@@ -34,6 +34,18 @@ pub enum Source {
     Closed,
 }
 
+impl Source {
+    /// What to tell of an answer that is not the counter's own; `None` of one that is, or that agrees with it.
+    #[must_use]
+    pub const fn cause(self) -> Option<&'static str> {
+        match self {
+            Self::Counter | Self::OverLimitMemory => None,
+            Self::Local => Some("counted-locally"),
+            Self::Open | Self::Closed => Some("store-unavailable"),
+        }
+    }
+}
+
 /// The limit that a status reports, and what its counter said.
 #[derive(Clone, Debug)]
 pub struct Applied<'s> {

@@ -1,7 +1,7 @@
 //! How hits are counted in metrics: the split of envoyproxy/ratelimit between within, near and over the limit.
 
 use super::{Active, Limiter, LimiterOptions};
-use crate::core::decision::{Decision, Status};
+use crate::core::decision::{Decision, Source, Status};
 use crate::core::descriptor::{Entry, Operation, Request};
 use crate::core::limit::Over;
 use crate::core::rule::{MetricName, Rule};
@@ -81,8 +81,12 @@ fn counts(status: &Status<'_>, charged: bool, options: &LimiterOptions) -> HitCo
             counts.near_limit = if before >= near { hits } else { after.saturating_sub(near) };
         }
     } else {
-        // A hit that was dropped has left no trace in the level.
-        let recorded = charged && applied.limit.over() == Over::Record;
+        // A hit that was dropped, or denied from memory, has left no trace in the level.
+        let remembered = applied.source == Source::OverLimitMemory;
+        let recorded = charged && applied.limit.over() == Over::Record && !remembered;
+        if remembered {
+            counts.over_limit_with_local_cache = hits;
+        }
         if !recorded || before >= capacity {
             counts.over_limit = hits;
         } else {
@@ -101,7 +105,7 @@ mod tests {
     use super::*;
     use crate::core::algorithm::{Outcome, Verdict};
     use crate::core::clock::Micros;
-    use crate::core::decision::{Applied, Code, Source};
+    use crate::core::decision::{Applied, Code};
     use crate::core::limit::{Limit, LimitParts, Window};
 
     /// A charge of `hits` on a limit of 10 that leaves the level `after`.

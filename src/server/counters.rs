@@ -3,10 +3,16 @@
 use std::future::Future;
 use std::sync::Arc;
 
+use futures_util::future::join_all;
+use serde_json::{Value, json};
+use tokio::time::timeout;
+
 use super::Context;
+use super::shutdown::{Phase, Shutdown};
 use crate::config::Config;
 use crate::config::redis::RedisConnection;
 use crate::core::clock::SystemClock;
+use crate::counters::breaker::BreakerState;
 use crate::counters::choice::Counters;
 use crate::counters::local::LocalCounters;
 use crate::counters::memory::{MemoryOptions, MemoryStore};
@@ -14,7 +20,8 @@ use crate::counters::over_limit::OverLimitMemory;
 use crate::counters::redis::backend::Backend;
 use crate::counters::redis::connect::{ConnectError, Connector};
 use crate::counters::redis::fallback::Fallback;
-use crate::counters::redis::replicas::LiveReplicas;
+use crate::counters::redis::notices;
+use crate::counters::redis::replicas::{Heartbeat, LiveReplicas};
 use crate::counters::redis::{Options, RedisStore};
 
 /// Makes the store. Nothing is connected yet.
@@ -57,10 +64,54 @@ pub fn work(context: &Context, index: usize) -> impl Future<Output = ()> + Send 
 
 /// Starts what the counters need beside requests, on the runtime that this is called in: the queue of everything that
 /// is no worker, tables of slots, notices and heartbeats.
-pub fn keep(context: &Context, workers: usize) {
+pub fn keep(context: &Context, workers: usize, shutdown: &Shutdown) {
     let Some(store) = context.limiter.store().redis() else { return };
     tokio::spawn(store.work(workers));
     for backend in store.backends() {
         tokio::spawn(Arc::clone(backend).keep_fresh());
     }
+    tokio::spawn(notices::listen(store));
+    if let Some(settings) = &context.config.redis {
+        let heartbeat = Heartbeat::new(store, settings.heartbeat.interval);
+        let end = shutdown.clone();
+        tokio::spawn(async move {
+            tokio::select! {
+                () = heartbeat.run() => {}
+                () = end.reached(Phase::Closing) => {}
+            }
+            if let Err(failure) = heartbeat.leave().await {
+                tracing::debug!(failure = failure.name(), "the others will notice by this replica's silence");
+            }
+        });
+    }
+}
+
+/// Waits until the counters can be reached by every worker, but not for long: without them, failure modes answer.
+pub async fn ready(context: &Context, workers: usize) {
+    let (Some(store), Some(settings)) = (context.limiter.store().redis(), &context.config.redis) else { return };
+    let all = (0..=workers).map(|worker| store.connected(worker));
+    if timeout(settings.connect_timeout, join_all(all)).await.is_err() {
+        tracing::warn!("Redis cannot be reached; failure modes answer until it can");
+    }
+}
+
+/// Where counters are and how they are, for people who look at health.
+pub fn state(context: &Context) -> Value {
+    let store = context.limiter.store();
+    let Some(redis) = store.redis() else { return json!({ "store": store.name() }) };
+    let nodes = redis.backends().iter().flat_map(|backend| backend.nodes()).map(|(address, breaker)| {
+        let state = match breaker.state() {
+            BreakerState::Closed => "closed",
+            BreakerState::Open => "open",
+            BreakerState::HalfOpen => "half_open",
+        };
+        json!({ "node": address.to_string(), "breaker": state, "openings": breaker.opened() })
+    });
+    json!({
+        "store": store.name(),
+        "nodes": nodes.collect::<Vec<_>>(),
+        "uncovered_slots": redis.backends().iter().map(|backend| backend.table().uncovered()).sum::<usize>(),
+        "replicas": redis.fallback().replicas().get(),
+        "over_limit_memory": if redis.memory().is_suspended() { "suspended" } else { "active" },
+    })
 }

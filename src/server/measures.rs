@@ -10,6 +10,10 @@ use axum::routing::get;
 use super::Context;
 use super::tls::TlsAcceptor;
 use super::workers::{Load, Refused};
+use crate::core::clock::SystemClock;
+use crate::core::spec::FailureMode;
+use crate::counters::breaker::{Breaker, BreakerState};
+use crate::counters::redis::RedisStore;
 use crate::telemetry::metrics;
 
 /// Adds them to the metrics.
@@ -27,6 +31,10 @@ pub fn register(context: &Arc<Context>, loads: &[Arc<Load>], refused: Arc<Refuse
     metrics.counter("expired_counters", "Counters reclaimed because they were as new", store(|stats| stats.expired));
     metrics.counter("evicted_counters", "Counters evicted to make room", store(|stats| stats.least_consumed));
     metrics.counter("overflowed_hits", "Hits counted on shared counters", store(|stats| stats.overflowed));
+
+    if let Some(redis) = context.limiter.store().redis() {
+        counters_in_redis(metrics, redis);
+    }
 
     let workers = loads.to_vec();
     metrics.gauges("worker_connections", "Open gRPC connections", "worker", move || {
@@ -58,6 +66,67 @@ pub fn register(context: &Arc<Context>, loads: &[Arc<Load>], refused: Arc<Refuse
         let acceptor = tls.clone();
         metrics.counter("tls_reload_failures", "New TLS files that do not load", move || acceptor.reloads().1);
     }
+}
+
+/// What happens on the way to Redis.
+fn counters_in_redis(metrics: &metrics::Metrics, redis: &RedisStore<SystemClock>) {
+    let store = redis.clone();
+    metrics.counter("redis_calls", "Script calls that Redis answered", move || store.stats().calls());
+    let store = redis.clone();
+    metrics.counter("redis_call_counters", "Counters in these calls", move || store.stats().counters());
+    let store = redis.clone();
+    metrics.counter("redis_call_steps", "Hits, refunds and peeks on them", move || store.stats().steps());
+    let store = redis.clone();
+    metrics.counters(
+        "redis_failures",
+        "Script calls without an answer, and hits that were never sent",
+        "reason",
+        move || store.stats().failures().map(|(failure, count)| (failure.name().to_owned(), count)).collect(),
+    );
+    let store = redis.clone();
+    metrics.counters("failure_mode_answers", "Hits answered by their rule's failure mode", "mode", move || {
+        let name = |mode| match mode {
+            FailureMode::Local => "local",
+            FailureMode::Open => "open",
+            FailureMode::Closed => "closed",
+            FailureMode::Error => "error",
+        };
+        store.fallback().answered().map(|(mode, count)| (name(mode).to_owned(), count)).collect()
+    });
+    let store = redis.clone();
+    metrics.gauges("redis_breaker_open", "0 closed, 1 open, 0.5 while a probe is on its way", "node", move || {
+        let nodes = store.backends().iter().flat_map(|backend| backend.nodes());
+        let open = |breaker: &Breaker| match breaker.state() {
+            BreakerState::Closed => 0.0,
+            BreakerState::HalfOpen => 0.5,
+            BreakerState::Open => 1.0,
+        };
+        nodes.map(|(address, breaker)| (address.to_string(), open(&breaker))).collect()
+    });
+    let store = redis.clone();
+    metrics.counters("redis_breaker_openings", "How often a breaker has opened", "node", move || {
+        let nodes = store.backends().iter().flat_map(|backend| backend.nodes());
+        nodes.map(|(address, breaker)| (address.to_string(), breaker.opened())).collect()
+    });
+    let store = redis.clone();
+    metrics.gauge("redis_uncovered_slots", "Slots of the cluster that no node is known to own", move || {
+        store.backends().iter().map(|backend| backend.table().uncovered() as f64).sum()
+    });
+    let store = redis.clone();
+    metrics.gauge("replicas", "Replicas that share the limits, as last heard", move || {
+        f64::from(store.fallback().replicas().get())
+    });
+    let store = redis.clone();
+    metrics
+        .gauge("over_limit_counters", "Counters remembered as over their limit", move || store.memory().len() as f64);
+    let store = redis.clone();
+    metrics.counter("over_limit_evictions", "Remembered counters that gave way to others", move || {
+        store.memory().evicted()
+    });
+    let store = redis.clone();
+    metrics.gauge("over_limit_memory_active", "0 while notices of other replicas may be missed", move || {
+        f64::from(u8::from(!store.memory().is_suspended()))
+    });
 }
 
 /// The metrics under the names of envoyproxy/ratelimit, on a listener of their own.

@@ -217,7 +217,7 @@ pub fn start(config: Config) -> Result<Running, StartError> {
     if let Some(reloader) = reloader {
         tokio::spawn(reloader.run());
     }
-    counters::keep(&context, count);
+    counters::keep(&context, count, &shutdown);
     tokio::spawn(keep_house(Arc::clone(&context)));
     tokio::spawn(supervise(context, workers, listeners, shutdown));
     drop(entered);
@@ -302,6 +302,9 @@ async fn keep_house(context: Arc<Context>) {
 /// Serves until the end, in its phases.
 async fn supervise(context: Arc<Context>, workers: Workers, listeners: Listeners, shutdown: Shutdown) {
     let Listeners { grpc, http, admin, prometheus } = listeners;
+    let count = workers.loads().len();
+    // Sockets are open already, so that nobody is turned away meanwhile.
+    counters::ready(&context, count).await;
     let serving = tokio::spawn(workers.accept(grpc, shutdown.clone()));
     let end = shutdown.clone();
     let closing = move || {

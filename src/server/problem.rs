@@ -3,13 +3,16 @@
 use serde::Serialize;
 
 use super::headers::{LimitName, never_fits, retry_after, violates};
-use crate::core::decision::{Code, Decision};
+use crate::core::decision::{Code, Decision, Source};
 
 /// The media type of [`denial`].
 pub const MEDIA_TYPE: &str = "application/problem+json";
 
 /// The type of a denial, from IANA's registry of HTTP problem types.
 pub const QUOTA_EXCEEDED: &str = "https://iana.org/assignments/http-problem-types#quota-exceeded";
+
+/// The type of a denial that says nothing of the client: the counters cannot be reached.
+pub const REDUCED_CAPACITY: &str = "https://iana.org/assignments/http-problem-types#temporary-reduced-capacity";
 
 /// The most policies named.
 const MAX_POLICIES: usize = 16;
@@ -35,9 +38,10 @@ pub fn denial(decision: &Decision<'_>) -> Option<Vec<u8>> {
         let applied = status.applied.as_ref()?;
         Some(LimitName::of(status, applied).to_string())
     });
+    let unchecked = decision.deciding().is_some_and(|(_, applied)| applied.source == Source::Closed);
     let problem = QuotaExceeded {
-        r#type: QUOTA_EXCEEDED,
-        title: "Rate limit exceeded",
+        r#type: if unchecked { REDUCED_CAPACITY } else { QUOTA_EXCEEDED },
+        title: if unchecked { "Rate limit cannot be checked" } else { "Rate limit exceeded" },
         status: 429,
         detail: detail(decision),
         violated_policies: violated.take(MAX_POLICIES).collect(),
@@ -50,6 +54,9 @@ fn detail(decision: &Decision<'_>) -> String {
         return "The rate limit is exceeded.".to_owned();
     };
     let name = LimitName::of(status, applied);
+    if applied.source == Source::Closed {
+        return format!("The limit '{name}' cannot be checked at present (store-unavailable), and denies meanwhile.");
+    }
     let (amount, window) = (applied.limit.amount(), applied.limit.window());
     match retry_after(decision) {
         Some(seconds) => {

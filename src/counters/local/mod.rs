@@ -1,31 +1,40 @@
 //! Counting in this process while the shared counters are away, at one replica's share of each limit.
 //!
-//! **The share.** Of `n` replicas each admits `amount' = max(1, floor(amount / n))` hits per `window'`. Where that is a
-//! whole share or less, the window stays what it is: 25 a minute over 10 replicas is two a minute each. Where it is
-//! more, as everybody keeps one hit, the window is the longer: `window' = ceil(window x n / amount)`, so that 5 a minute
-//! over 10 is one per two minutes each. Buckets have parts of hits and need not round: their rate is always
-//! `amount / n` per window, by `window' = ceil(window x amount' x n / amount)`, their burst is
-//! `max(1, floor(burst / n))`.
+//! **The share** of one of `n` replicas. A bucket has the `n`-th part of the rate, exactly, and of the burst, rounded
+//! down to whole hits:
 //!
-//! **The bound.** In the long run all replicas together admit at most `amount` per window, however small the amount.
-//! (Windows that round down may admit less, but more than half; and a hit that costs more than a share never passes.)
-//! And at any time at most:
+//!     amount' = max(1, floor(amount / n))
+//!     window' = ceil(window x amount' x n / amount)
+//!     burst'  = max(1, floor(burst / n))
 //!
-//! | algorithm | `amount >= n` | `amount < n` |
-//! |---|---|---|
-//! | `fixed_window` | `amount` per aligned window | `n` per aligned `window'` |
-//! | `sliding_window_log` | `amount` in any window | `n` in any `window'` |
-//! | `sliding_window_counter` | `2 x amount - n` in any window | `n` in any `window'` |
-//! | buckets | `max(burst, n) + t x amount / window` in any span of `t` | the same |
+//! An algorithm that counts in windows has the same `amount'`, and keeps its window while there is a whole hit for
+//! everybody (`amount >= n`); else it has one hit in `window'`: 5 a minute over 10 replicas is one per two minutes
+//! each. (A shorter window would give away no remainder: 19 a minute over 10 would be one per 31.6 seconds each instead
+//! of one a minute. But three such windows meet a minute, so that the limit's promise for it would be broken.) An
+//! amount of 0 stays 0.
+//!
+//! **The bound.** With `n` replicas, together they admit, with `a = amount'`, `w = window'` and `b = burst'`:
+//!
+//! | algorithm | at most, in any span of `t` (less than `t` from the first hit to the last) |
+//! |---|---|
+//! | `fixed_window`, `sliding_window_counter` | `n x a` per aligned window `w`; so `n x a x (ceil(t / w) + 1)` |
+//! | `sliding_window_log` | `n x a x ceil(t / w)` |
+//! | `token_bucket`, `leaky_bucket` | `n x b + n x a x t / w`, and that is at most `n x b + amount x t / window` |
+//!
+//! - With `amount >= n` (and `burst >= n`) this is what the limit itself promises, or less: never is more admitted.
+//!   Windows lose the remainder, and admit at least `amount - (n - 1)` where every replica is asked enough.
+//! - With `amount < n`, everybody's first hit passes, so that `n` pass at once; but as `n x a / w <= amount / window`
+//!   always, the rate in the long run is at most the limit's.
+//! - If more replicas are alive than are known here, everything is that many times more.
 //!
 //! Beside that stands what the shared counter had admitted before it went away, and what it will admit when it is back:
 //! it does not know of the hits counted here. These counters are kept when the shared ones return, so that going back
-//! and forth admits nothing anew. They are filed by `window'`: when the number of replicas changes, those whose window
-//! stays go on at the new share; the others start anew, which may admit one more share.
+//! and forth admits nothing anew. They are filed by window: where that follows the number of replicas (buckets, and
+//! `amount < n`), another number means other counters, and at most another `n x b` (or `n`) hits.
 //!
-//! A calendar window stays one where the window stays; the longer one is a plain window, counted from the longest that
-//! the calendar has (a month of 31 days, a day of 25 hours). Windows end at [`MAX_WINDOW`]: a limit that would need
-//! a longer one has 1 per ten years for everybody, which may be more than its share.
+//! A calendar window whose share needs a longer one becomes a plain window, counted from the longest that the calendar
+//! has: a month of 31 days, a day of 25 hours. A cost above `amount'` (or `burst'`) never passes here. Windows end at [`MAX_WINDOW`]: a limit whose share would need
+//! a longer one has the share of one per ten years.
 
 use std::hash::Hasher as _;
 
@@ -39,28 +48,25 @@ use crate::core::clock::{Clock, Micros};
 use crate::core::limit::{Limit, LimitParts, MAX_WINDOW, Window};
 use crate::core::spec::Charge;
 
-/// One of `replicas` equal shares of a limit; 0 replicas count as 1.
+/// One of `replicas` equal shares of a limit; see the module's documentation. 0 replicas count as 1.
 #[must_use]
 pub fn share_of(limit: &Limit, replicas: u32) -> Limit {
     let replicas = u64::from(replicas.max(1));
     if replicas == 1 || limit.amount() == 0 {
         return limit.clone();
     }
-    let has_burst = limit.algorithm().has_burst();
     let amount = (limit.amount() / replicas).max(1);
+    let has_burst = limit.algorithm().has_burst();
     let window = if limit.amount() >= replicas && !has_burst {
         limit.window().clone()
     } else {
-        let parts = u128::from(longest(limit.window()).0) * u128::from(amount) * u128::from(replicas);
-        let length = u64::try_from(parts.div_ceil(u128::from(limit.amount())));
-        Window::Length(length.map_or(MAX_WINDOW, Micros).min(MAX_WINDOW))
+        Window::Length(stretched(limit, amount, replicas))
     };
-    let burst = has_burst.then(|| (limit.capacity() / replicas).max(1));
     let parts = LimitParts {
         amount,
         window,
         algorithm: limit.algorithm(),
-        burst,
+        burst: has_burst.then(|| (limit.capacity() / replicas).max(1)),
         over: limit.over(),
         post_paid: limit.post_paid(),
     };
@@ -68,7 +74,16 @@ pub fn share_of(limit: &Limit, replicas: u32) -> Limit {
     Limit::new(parts).unwrap_or_else(|_| limit.clone())
 }
 
-/// The length of the longest window that there is of this kind; with the hour that a time zone may add.
+/// `ceil(window x amount x replicas / limit's amount)`: the window in which `amount` is one share of the rate.
+fn stretched(limit: &Limit, amount: u64, replicas: u64) -> Micros {
+    // The factors have 49, 53 and 32 bits; but of the last two, one is 1 or their product is at most the amount.
+    let hits = u128::from(amount) * u128::from(replicas);
+    let window = (u128::from(longest(limit.window()).0) * hits).div_ceil(u128::from(limit.amount()));
+    u64::try_from(window).map_or(MAX_WINDOW, Micros).min(MAX_WINDOW)
+}
+
+/// The length of a window, of a calendar's the longest that there is, with the hour that a time zone may add: in a plain
+/// window that is any shorter, more would pass in the long run.
 fn longest(window: &Window) -> Micros {
     let days = match window {
         Window::Length(length) => return *length,
@@ -106,8 +121,7 @@ impl<C: Clock> LocalCounters<C> {
         Self { store: MemoryStore::new(clock, options) }
     }
 
-    /// Performs the hits of one request at one of `replicas` shares of their limits. The outcomes are those of the
-    /// shares, too: level, remaining and reset.
+    /// Performs the hits of one request at one of `replicas` shares of their limits.
     pub fn perform(&self, hits: &[Hit<'_>], charge: Charge, replicas: u32) -> Outcomes {
         let shares: SmallVec<[Limit; 4]> = hits.iter().map(|hit| share_of(hit.limit, replicas)).collect();
         let hits: SmallVec<[Hit<'_>; 4]> = hits
@@ -123,7 +137,7 @@ impl<C: Clock> LocalCounters<C> {
         self.store.perform_now(&hits, charge).unwrap_or_default()
     }
 
-    /// Forgets a counter, as it is filed with so many replicas; whether there was one.
+    /// Forgets a counter; whether there was one.
     pub async fn reset(&self, key: &CounterKey<'_>, limit: &Limit, replicas: u32) -> bool {
         let share = share_of(limit, replicas);
         let key = CounterKey { space: space_of(key.space, &share), ..key.reborrow() };

@@ -1,165 +1,136 @@
 use std::sync::Arc;
 
-use fastrand::Rng;
+use proptest::prelude::*;
+use proptest::test_runner::{Config, RngSeed};
 use smallvec::smallvec;
 
 use super::*;
 use crate::core::algorithm::State;
-use crate::core::calendar::CalendarWindow;
+use crate::core::calendar::{CalendarUnit, CalendarWindow};
 use crate::core::clock::{ManualClock, Now};
 use crate::core::descriptor::Operation;
 use crate::core::limit::{Algorithm, MAX_HITS, Over};
 use crate::core::spec::FailureMode;
 use crate::counters::CounterName;
 
-const SECOND: u64 = 1_000_000;
+const MINUTE: Micros = Micros::from_secs(60);
 
-fn limit_of(algorithm: Algorithm, amount: u64, burst: u64, window: Micros) -> Limit {
-    let burst = algorithm.has_burst().then_some(burst);
-    let window = Window::Length(window);
-    Limit::new(LimitParts { algorithm, burst, over: Over::Drop, ..LimitParts::fixed_window(amount, window) }).unwrap()
+fn config(cases: u32) -> Config {
+    Config { cases, rng_seed: RngSeed::Fixed(20_260_102), failure_persistence: None, ..Config::default() }
 }
 
-fn fixed(amount: u64, seconds: u64) -> Limit {
-    limit_of(Algorithm::FixedWindow, amount, 0, Micros::from_secs(seconds))
+fn parts(algorithm: Algorithm, amount: u64) -> LimitParts {
+    LimitParts { algorithm, over: Over::Drop, ..LimitParts::fixed_window(amount, Window::Length(MINUTE)) }
 }
 
-fn length(limit: &Limit) -> u64 {
-    match limit.window() {
-        Window::Length(length) => length.0,
-        Window::Calendar(calendar) => panic!("a calendar window: {calendar:?}"),
+fn limit(algorithm: Algorithm, amount: u64) -> Limit {
+    Limit::new(parts(algorithm, amount)).unwrap()
+}
+
+/// Amount, window in seconds, capacity.
+fn numbers(limit: &Limit) -> (u64, u64, u64) {
+    (limit.amount(), limit.window().nominal_length().as_secs_ceil(), limit.capacity())
+}
+
+#[test]
+fn shares_by_example() {
+    for algorithm in Algorithm::ALL {
+        let share = |amount, replicas| numbers(&share_of(&limit(algorithm, amount), replicas));
+        let (buckets, leaky) = (algorithm.has_burst(), algorithm == Algorithm::LeakyBucket);
+        assert_eq!(share(5, 10), (1, 120, 1), "{algorithm}");
+        assert_eq!(share(1, 10), (1, 600, 1), "{algorithm}");
+        assert_eq!(share(10, 10), (1, 60, 1), "{algorithm}");
+        assert_eq!(share(25, 10), (2, if buckets { 48 } else { 60 }, if leaky { 1 } else { 2 }), "{algorithm}");
+        assert_eq!(share(0, 10), (0, 60, 0), "{algorithm}");
+        for replicas in [0, 1] {
+            assert_eq!(share_of(&limit(algorithm, 5), replicas), limit(algorithm, 5), "{algorithm}");
+        }
     }
-}
-
-/// Amount, seconds per window, burst.
-fn share(limit: &Limit, replicas: u32) -> (u64, f64, u64) {
-    let share = share_of(limit, replicas);
-    assert_eq!((share.algorithm(), share.over()), (limit.algorithm(), limit.over()));
-    (share.amount(), length(&share) as f64 / SECOND as f64, share.capacity())
+    let burst = Limit::new(LimitParts { burst: Some(35), ..parts(Algorithm::TokenBucket, 100) }).unwrap();
+    assert_eq!(numbers(&share_of(&burst, 10)), (10, 60, 3));
+    assert_eq!(numbers(&share_of(&burst, 50)), (2, 60, 1));
 }
 
 #[test]
-fn windows_stay_while_everybody_has_a_whole_hit() {
-    assert_eq!(share(&fixed(25, 60), 10), (2, 60.0, 2));
-    assert_eq!(share(&fixed(10, 60), 10), (1, 60.0, 1));
-    assert_eq!(share(&fixed(5, 60), 10), (1, 120.0, 1));
-    assert_eq!(share(&fixed(7, 60), 10), (1, 85.714286, 1));
-    assert_eq!(share(&fixed(5, 60), 1), (5, 60.0, 5));
-    assert_eq!(share(&fixed(5, 60), 0), (5, 60.0, 5));
-    assert_eq!(share(&fixed(0, 60), 10), (0, 60.0, 0));
-}
-
-#[test]
-fn buckets_keep_their_rate() {
-    for algorithm in [Algorithm::TokenBucket, Algorithm::LeakyBucket] {
-        let bucket = |amount, burst| limit_of(algorithm, amount, burst, Micros::from_secs(60));
-        assert_eq!(share(&bucket(25, 50), 10), (2, 48.0, 5));
-        assert_eq!(share(&bucket(20, 9), 10), (2, 60.0, 1));
-        assert_eq!(share(&bucket(5, 100), 10), (1, 120.0, 10));
-    }
-}
-
-#[test]
-fn calendars_become_plain_where_they_would_be_longer() {
-    let calendar = |unit, amount| {
-        let window = Window::Calendar(Arc::new(CalendarWindow::new(unit, "Europe/Berlin").unwrap()));
-        Limit::new(LimitParts::fixed_window(amount, window)).unwrap()
-    };
-    let month = calendar(CalendarUnit::Month, 25);
-    let shared = share_of(&month, 10);
-    assert_eq!((shared.amount(), shared.window()), (2, month.window()));
-    for (unit, hours) in
-        [(CalendarUnit::Day, 25), (CalendarUnit::Week, 169), (CalendarUnit::Month, 745), (CalendarUnit::Year, 8_785)]
-    {
-        assert_eq!(share(&calendar(unit, 5), 10), (1, f64::from(hours * 2 * 3_600), 1), "{unit:?}");
-    }
-}
-
-#[test]
-fn windows_end_somewhere() {
-    let long = limit_of(Algorithm::TokenBucket, 1, MAX_HITS, MAX_WINDOW);
-    let shared = share_of(&long, u32::MAX);
-    assert_eq!((shared.amount(), length(&shared)), (1, MAX_WINDOW.0));
-    let large = limit_of(Algorithm::TokenBucket, MAX_HITS, MAX_HITS, MAX_WINDOW);
-    let shared = share_of(&large, 3);
-    assert_eq!((shared.amount(), length(&shared)), (MAX_HITS / 3, MAX_WINDOW.0));
-    assert_eq!(length(&share_of(&limit_of(Algorithm::LeakyBucket, MAX_HITS, 1, Micros(1)), 2)), 1);
-}
-
-/// The most that all replicas together admit, as the module says.
-struct Bound {
-    amount: u64,
-    burst: u64,
-    window: u64,
-    replicas: u64,
-    /// Of the share.
-    length: u64,
-    algorithm: Algorithm,
-}
-
-impl Bound {
-    /// Checks what was admitted, when and how much, in the order of time.
-    fn check(&self, admitted: &[(u64, u64)]) {
-        let whole = self.amount >= self.replicas;
-        let length = if whole { self.window } else { self.length };
-        let total = |hits: &[(u64, u64)]| hits.iter().map(|(_, hits)| hits).sum::<u64>();
-        let most_in_any = |length: u64| {
-            let windows = (0..admitted.len()).map(|last| {
-                let since = admitted.partition_point(|(time, _)| time + length <= admitted[last].0);
-                total(&admitted[since..=last])
-            });
-            windows.max().unwrap_or_default()
-        };
-        match self.algorithm {
-            Algorithm::FixedWindow => {
-                for window in admitted.chunk_by(|a, b| a.0 / length == b.0 / length) {
-                    assert!(total(window) <= if whole { self.amount } else { self.replicas });
-                }
-            }
-            Algorithm::SlidingWindowLog => {
-                assert!(most_in_any(length) <= if whole { self.amount } else { self.replicas });
-            }
-            Algorithm::SlidingWindowCounter => {
-                let most = if whole { 2 * self.amount - self.replicas } else { self.replicas };
-                assert!(most_in_any(length) <= most);
-            }
-            Algorithm::TokenBucket | Algorithm::LeakyBucket => {
-                for first in 0..admitted.len() {
-                    let mut hits = 0;
-                    for (time, more) in &admitted[first..] {
-                        hits += more;
-                        let beyond = hits.saturating_sub(self.burst.max(self.replicas));
-                        assert!(beyond * self.window <= (time - admitted[first].0) * self.amount);
-                    }
-                }
-            }
+fn a_share_keeps_what_it_does_not_divide() {
+    for (over, post_paid) in [(Over::Record, false), (Over::Record, true), (Over::Drop, true)] {
+        for algorithm in Algorithm::ALL {
+            let limit = Limit::new(LimitParts { over, post_paid, ..parts(algorithm, 50) }).unwrap();
+            let share = share_of(&limit, 7);
+            assert_eq!((share.algorithm(), share.over(), share.post_paid()), (algorithm, over, post_paid));
         }
     }
 }
 
-/// Floods replicas at random, all of them or a few; what they admitted in the end.
-fn flood(rng: &mut Rng, share: &Limit, replicas: u32, horizon: u64) -> Vec<(u64, u64)> {
-    // Windows are aligned to this.
-    let mut now = length(share) * 1_000;
-    let end = now + horizon;
-    let mut states = vec![State::fresh(share); replicas as usize];
-    let mut admitted = Vec::new();
-    while now < end && admitted.len() < 400 {
-        now += match rng.u8(..3) {
-            0 => rng.u64(..100),
-            1 => rng.u64(..length(share) / 4),
-            _ => length(share) - now % length(share),
-        };
-        let few = rng.bool();
-        for state in &mut states {
-            if few && rng.u8(..3) > 0 {
-                continue;
+#[test]
+fn a_calendar_window_stays_while_there_is_a_hit_for_everybody() {
+    let month = Window::Calendar(Arc::new(CalendarWindow::new(CalendarUnit::Month, "Europe/Berlin").unwrap()));
+    let limit = Limit::new(LimitParts::fixed_window(20, month.clone())).unwrap();
+    let share = share_of(&limit, 20);
+    assert_eq!((share.amount(), share.window()), (1, &month));
+    // 21 twentieths of the longest month, in which clocks are set back once.
+    let share = share_of(&limit, 21);
+    assert_eq!((share.amount(), share.window()), (1, &Window::Length(Micros::from_secs(745 * 3_600 / 20 * 21))));
+    let calendar = |unit| Window::Calendar(Arc::new(CalendarWindow::new(unit, "UTC").unwrap()));
+    for (unit, hours) in [(CalendarUnit::Day, 25), (CalendarUnit::Week, 169), (CalendarUnit::Year, 8_785)] {
+        let limit = Limit::new(LimitParts::fixed_window(1, calendar(unit))).unwrap();
+        assert_eq!(numbers(&share_of(&limit, 2)), (1, 2 * 3_600 * hours, 1), "{unit:?}");
+    }
+}
+
+#[test]
+fn extremes_are_bounded() {
+    for algorithm in Algorithm::ALL {
+        let most = if algorithm == Algorithm::SlidingWindowLog { 10_000 } else { MAX_HITS };
+        for (amount, window) in [(1, MAX_WINDOW), (most, MAX_WINDOW), (most, Micros(1)), (1, Micros(1))] {
+            let parts = LimitParts { window: Window::Length(window), ..parts(algorithm, amount) };
+            let limit = Limit::new(parts).unwrap();
+            for replicas in [2, 3, u32::MAX] {
+                let share = share_of(&limit, replicas);
+                assert!(share.window().nominal_length() <= MAX_WINDOW);
+                assert_eq!(share.amount(), (amount / u64::from(replicas)).max(1), "{algorithm} {amount} {replicas}");
             }
-            for _ in 0..rng.u8(1..8) {
-                let hits = if rng.bool() { 1 } else { rng.u64(1..4) };
-                let present = Now { wall: Micros(now), mono: Micros(now) };
-                if state.apply(share, present, Operation::Charge(hits)).allowed() {
-                    admitted.push((now, hits));
+        }
+        let yearly = Limit::new(LimitParts { window: Window::Length(MAX_WINDOW), ..parts(algorithm, 1) }).unwrap();
+        assert_eq!(share_of(&yearly, 2).window(), &Window::Length(MAX_WINDOW));
+    }
+}
+
+fn any_limit() -> impl Strategy<Value = Limit> {
+    let amount = prop_oneof![1..=40_u64, 41..=10_000_u64];
+    let window = prop_oneof![Just(1_u64), 2..=2_000_u64, Just(1_000_000), 1_000_000..=600_000_000_u64];
+    (prop::sample::select(&Algorithm::ALL), amount, 1..=60_u64, window).prop_map(
+        |(algorithm, amount, burst, window)| {
+            let burst = algorithm.has_burst().then_some(burst);
+            let window = Window::Length(Micros(window));
+            Limit::new(LimitParts { burst, window, ..parts(algorithm, amount) }).unwrap()
+        },
+    )
+}
+
+/// Hits admitted by each of `replicas`, each of which is asked at times of its own, as `(time, hits)`.
+fn admitted(share: &Limit, replicas: u32, asked: &[(u64, u64)]) -> Vec<(u64, u64)> {
+    let mut states: Vec<_> = (0..replicas).map(|_| State::fresh(share)).collect();
+    let window = share.window().nominal_length().0;
+    let mut time = window * 60;
+    let mut admitted = Vec::new();
+    for (number, (step, hits)) in asked.iter().enumerate() {
+        // From nothing to some windows, and often to the edges of one.
+        time += match step % 8 {
+            0 => 0,
+            1 => 1,
+            2 => window - time % window,
+            3 => window - time % window - 1,
+            4 => window,
+            _ => step % (window * 2 / 3 + 2),
+        };
+        // Everybody is asked, or one: far too much, or little.
+        let asked = if number % 3 == 0 { vec![number % states.len()] } else { (0..states.len()).collect() };
+        for replica in asked {
+            let now = Now { wall: Micros(time), mono: Micros(time) };
+            for hits in [*hits, share.capacity(), 1] {
+                if states[replica].apply(share, now, Operation::Charge(hits)).allowed() {
+                    admitted.push((time, hits));
                 }
             }
         }
@@ -167,85 +138,143 @@ fn flood(rng: &mut Rng, share: &Limit, replicas: u32, horizon: u64) -> Vec<(u64,
     admitted
 }
 
-#[test]
-fn all_replicas_together_keep_to_the_bound() {
-    for algorithm in Algorithm::ALL {
-        for seed in 0..300 {
-            let mut rng = Rng::with_seed(seed);
-            let (amount, burst, replicas) = (rng.u64(1..40), rng.u64(1..60), rng.u32(2..12));
-            let window = rng.u64(SECOND..60 * SECOND);
-            let limit = limit_of(algorithm, amount, burst, Micros(window));
-            let share = share_of(&limit, replicas);
-            let case = format!("{algorithm}, seed {seed}: {limit:?} over {replicas}: {share:?}");
+/// The most hits in any span of less than `t`.
+fn most_within(admitted: &[(u64, u64)], t: u64) -> u64 {
+    let (mut most, mut sum, mut first) = (0, 0, 0);
+    for (time, hits) in admitted {
+        sum += hits;
+        while admitted[first].0 + t <= *time {
+            sum -= admitted[first].1;
+            first += 1;
+        }
+        most = most.max(sum);
+    }
+    most
+}
 
-            // In the long run.
-            let together = share.amount() * u64::from(replicas);
-            let (rate, of) =
-                (u128::from(together) * u128::from(window), u128::from(amount) * u128::from(length(&share)));
-            assert!(rate <= of, "{case}");
-            assert!(2 * rate > of, "more than half is left: {case}");
-            if algorithm.has_burst() || amount < u64::from(replicas) {
-                // To within the microsecond by which the window is rounded up.
-                assert!(of - rate < u128::from(amount), "{case}");
+fn most_aligned(admitted: &[(u64, u64)], window: u64) -> u64 {
+    let mut sums = std::collections::BTreeMap::<u64, u64>::new();
+    admitted.iter().for_each(|(time, hits)| *sums.entry(time / window).or_default() += hits);
+    sums.into_values().max().unwrap_or_default()
+}
+
+proptest! {
+    #![proptest_config(config(512))]
+
+    #[test]
+    fn all_shares_together_are_never_faster_than_the_limit(limit in any_limit(), replicas in 1..=300_u32) {
+        let share = share_of(&limit, replicas);
+        let window = |limit: &Limit| u128::from(limit.window().nominal_length().0);
+        let together = u128::from(share.amount()) * u128::from(replicas);
+        prop_assert!(together * window(&limit) <= u128::from(limit.amount()) * window(&share));
+        // Nor slower than whole hits and whole microseconds make them.
+        if limit.algorithm().has_burst() || limit.amount() < u64::from(replicas) {
+            prop_assert!(together * window(&limit) > u128::from(limit.amount()) * (window(&share) - 1));
+        } else {
+            prop_assert!(together > u128::from(limit.amount()) - u128::from(replicas));
+            prop_assert_eq!(share.window(), limit.window());
+        }
+        prop_assert!(share.capacity() * u64::from(replicas) <= limit.capacity().max(u64::from(replicas)));
+    }
+
+    #[test]
+    fn what_all_replicas_admit_keeps_to_the_bound(
+        limit in any_limit(),
+        replicas in 1..=12_u32,
+        asked in prop::collection::vec((any::<u32>().prop_map(u64::from), 1..=6_u64), 1..60),
+        span in 0..=3_000_u64,
+    ) {
+        let share = share_of(&limit, replicas);
+        let admitted = admitted(&share, replicas, &asked);
+        let n = u64::from(replicas);
+        let (a, w, b) = (share.amount(), share.window().nominal_length().0, share.capacity());
+        let (amount, window) = (limit.amount(), limit.window().nominal_length().0);
+        // Up to three windows.
+        let t = (w * span / 1_000).max(1);
+        let most = most_within(&admitted, t);
+        match limit.algorithm() {
+            Algorithm::FixedWindow | Algorithm::SlidingWindowCounter => {
+                prop_assert!(most_aligned(&admitted, w) <= n * a);
+                prop_assert!(most <= n * a * (t.div_ceil(w) + 1));
+                if amount >= n {
+                    prop_assert!(most_aligned(&admitted, window) <= amount, "the limit's own promise");
+                }
             }
-
-            let admitted = flood(&mut rng, &share, replicas, 20 * length(&share));
-            assert!(admitted.len() >= replicas as usize, "{case}");
-            let replicas = u64::from(replicas);
-            let bound = Bound { amount, burst, window, replicas, length: length(&share), algorithm };
-            let kept = std::panic::catch_unwind(|| bound.check(&admitted));
-            assert!(kept.is_ok(), "{case}");
+            Algorithm::SlidingWindowLog => {
+                prop_assert!(most <= n * a * t.div_ceil(w));
+                if amount >= n {
+                    prop_assert!(most_within(&admitted, window) <= amount, "the limit's own promise");
+                }
+            }
+            Algorithm::TokenBucket | Algorithm::LeakyBucket => {
+                let rated = |burst: u64, rate: u64, window: u64| {
+                    u128::from(burst) + u128::from(rate) * u128::from(t) / u128::from(window)
+                };
+                prop_assert!(u128::from(most) <= rated(n * b, n * a, w));
+                prop_assert!(u128::from(most) <= rated(n * b, amount, window));
+                if limit.capacity() >= n {
+                    prop_assert!(u128::from(most) <= rated(limit.capacity(), amount, window), "its own promise");
+                }
+            }
         }
     }
 }
 
-fn counters(clock: &ManualClock) -> LocalCounters<ManualClock> {
-    LocalCounters::new(clock.clone(), MemoryOptions::default())
+fn counters() -> (ManualClock, LocalCounters<ManualClock>) {
+    let clock = ManualClock::at(Micros::from_secs(1_700_000_040));
+    let counters = LocalCounters::new(clock.clone(), MemoryOptions { max_counters: 100 });
+    (clock, counters)
 }
 
-fn key<'a>() -> CounterKey<'a> {
-    CounterKey { space: 7, name: CounterName::default(), values: smallvec![b"alice" as &[u8]] }
-}
-
-/// How many of `hits` pass.
-fn passed(counters: &LocalCounters<ManualClock>, limit: &Limit, replicas: u32, hits: usize) -> usize {
-    let hit =
-        || Hit { key: key(), limit, operation: Operation::Charge(1), enforced: true, failure_mode: FailureMode::Local };
-    let passes = |_: &usize| counters.perform(&[hit()], Charge::Independent, replicas)[0].allowed();
-    (0..hits).filter(passes).count()
+fn passes(counters: &LocalCounters<ManualClock>, limit: &Limit, replicas: u32) -> bool {
+    let key = CounterKey { space: 1, name: CounterName::default(), values: smallvec![b"client".as_slice()] };
+    let operation = Operation::Charge(1);
+    let hit = Hit { key, limit, operation, enforced: true, failure_mode: FailureMode::Local };
+    counters.perform(&[hit], Charge::Independent, replicas)[0].allowed()
 }
 
 #[test]
-fn five_a_minute_over_ten_replicas_are_one_per_two_minutes_each() {
-    let clock = ManualClock::at(Micros::from_secs(120 * 1_000_000));
-    let (counters, limit) = (counters(&clock), fixed(5, 60));
-    let per_minute = (0..6).map(|_| {
-        let passed = passed(&counters, &limit, 10, 3);
-        clock.advance(Micros::from_secs(60));
-        passed
-    });
-    assert_eq!(per_minute.collect::<Vec<_>>(), [1, 0, 1, 0, 1, 0]);
+fn five_a_minute_over_ten_replicas_is_one_per_two_minutes_each() {
+    let (clock, counters) = counters();
+    let limit = limit(Algorithm::SlidingWindowLog, 5);
+    let passed = (0..600)
+        .filter(|_| {
+            clock.advance(Micros::SECOND);
+            passes(&counters, &limit, 10)
+        })
+        .count();
+    assert_eq!(passed, 5);
 }
 
 #[test]
-fn counters_go_on_when_replicas_come_and_go_and_the_window_stays() {
-    let clock = ManualClock::at(Micros::from_secs(3_600 * 500_000));
-    let (counters, limit) = (counters(&clock), fixed(20, 3_600));
-    assert_eq!(passed(&counters, &limit, 4, 10), 5);
-    assert_eq!(passed(&counters, &limit, 2, 10), 5, "ten, of which five are gone");
-    assert_eq!(passed(&counters, &limit, 4, 10), 0);
-    // A longer window is another counter.
-    assert_eq!(passed(&counters, &limit, 40, 10), 1);
-    assert_eq!(passed(&counters, &limit, 4, 10), 0);
+fn while_the_window_stays_another_number_of_replicas_finds_the_same_counter() {
+    let (_, counters) = counters();
+    let limit = limit(Algorithm::FixedWindow, 20);
+    assert_eq!((0..20).filter(|_| passes(&counters, &limit, 10)).count(), 2);
+    assert!(!passes(&counters, &limit, 20));
+    assert_eq!((0..20).filter(|_| passes(&counters, &limit, 5)).count(), 2, "four each, of which two are used");
+    assert_eq!((0..40).filter(|_| passes(&counters, &limit, 1)).count(), 16);
+    assert_eq!(counters.live_counters(), 1);
+}
+
+#[test]
+fn a_counter_of_another_window_is_another_counter() {
+    let (_, counters) = counters();
+    let limit = limit(Algorithm::FixedWindow, 5);
+    for replicas in [10, 20, 10, 20] {
+        passes(&counters, &limit, replicas);
+        assert!(!passes(&counters, &limit, replicas), "{replicas}");
+    }
     assert_eq!(counters.live_counters(), 2);
 }
 
 #[tokio::test]
-async fn a_counter_can_be_reset() {
-    let clock = ManualClock::at(Micros::from_secs(3_600 * 500_000));
-    let (counters, limit) = (counters(&clock), fixed(5, 3_600));
-    assert!(!counters.reset(&key(), &limit, 10).await);
-    assert_eq!(passed(&counters, &limit, 10, 2), 1);
-    assert!(counters.reset(&key(), &limit, 10).await);
-    assert_eq!(passed(&counters, &limit, 10, 2), 1);
+async fn a_reset_forgets_the_counter() {
+    let (_, counters) = counters();
+    let limit = limit(Algorithm::FixedWindow, 5);
+    let key = CounterKey { space: 1, name: CounterName::default(), values: smallvec![b"client".as_slice()] };
+    assert!(passes(&counters, &limit, 10));
+    assert!(!counters.reset(&key, &limit, 20).await, "that is another one");
+    assert!(counters.reset(&key, &limit, 10).await);
+    assert!(passes(&counters, &limit, 10));
 }

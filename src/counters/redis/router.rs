@@ -14,7 +14,6 @@ use super::node::{Arguments, Node};
 use super::program::Call;
 use super::topology::NodeAddress;
 use crate::core::clock::Clock;
-use crate::counters::breaker::Admission;
 
 /// How often a call is directed elsewhere: a redirection, another while a slot moves on, and a missing script.
 const MAX_HOPS: usize = 4;
@@ -117,7 +116,7 @@ impl<C: Clock> Router<C> {
             let (node, asks) = node;
             let breaker = node.breaker();
             let admission = breaker.admit(self.clock.now().mono);
-            if admission == Admission::Refuse {
+            if admission.is_refused() {
                 return Err(Failure::BreakerOpen);
             }
             let last = hop + 1 == MAX_HOPS;
@@ -131,12 +130,12 @@ impl<C: Clock> Router<C> {
             arguments = again;
             match answer {
                 Ok(frame) => {
-                    breaker.succeeded(self.clock.now().mono);
+                    breaker.succeeded(admission, self.clock.now().mono);
                     return Value::try_from(frame).map_err(|_| Failure::Protocol);
                 }
                 Err(Complaint::Failed(failure)) => {
                     if failure.blames_the_node() {
-                        breaker.failed(self.clock.now().mono);
+                        breaker.failed(admission, self.clock.now().mono);
                     }
                     if matches!(failure, Failure::Disconnected | Failure::ClusterDown | Failure::ReadOnly) {
                         ways.backend.suspect();
@@ -154,7 +153,7 @@ impl<C: Clock> Router<C> {
                 Err(Complaint::Ask(_, owner)) => asking = Some(owner),
             }
             // Whatever it was, the node has answered.
-            breaker.succeeded(self.clock.now().mono);
+            breaker.succeeded(admission, self.clock.now().mono);
         }
         Err(Failure::Migrating)
     }

@@ -29,6 +29,9 @@ pub(super) fn encode(out: &mut Writer, decision: &Decision<'_>, revision: u64) {
         number(out, "limit", applied.limit.amount());
         number(out, "remaining", status.remaining);
         number(out, "reset", applied.reset().as_secs_ceil());
+        if let Some(cause) = applied.source.cause() {
+            text(out, "cause", cause);
+        }
         if status.shadowed || decision.globally_shadowed {
             field(out, "shadow", |value| value.boolean(BOOLEAN, true));
         }

@@ -31,7 +31,7 @@ local function open(key, arg)
       whole, part = arrival - present, fraction
     end
   end
-  return state, whole, part, amount, present, algorithm, notice, position
+  return state, whole, part, amount, present, algorithm, nil, notice, position
 end
 
 local function step(whole, part, amount, present, _, code, times, cost, cost_part, room, room_part)
@@ -73,7 +73,7 @@ local function step(whole, part, amount, present, _, code, times, cost, cost_par
   return whole - cost, part - cost_part, true, true
 end
 
-local function close(key, whole, part, amount, present, algorithm, dirty)
+local function close(key, whole, part, amount, present, algorithm, _, dirty)
   if not dirty and present <= now then
     return
   end

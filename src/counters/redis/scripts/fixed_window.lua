@@ -1,4 +1,5 @@
--- fixed_window: x = the window's count; a = its start, b = its end.
+-- fixed_window: x = the window's count; a = its start, b = its end, d = whether its key
+-- has the right expiry already.
 -- State: '<Bdd' tag, start, count.
 
 local function open(key, arg)
@@ -24,18 +25,18 @@ local function open(key, arg)
       return '?'
     end
   end
-  local count = 0
+  local count, timed = 0, false
   if state and #state == 17 and byte(state) == 1 then
     local _, begin, counted = unpack('<Bdd', state)
     if begin >= start then
-      count = counted
+      count, timed = counted, begin <= now
       if begin > start then
         -- Ahead of the clock. How long a calendar's future window is makes no difference to anything but its expiry.
         start, finish = begin, begin + (finish - start)
       end
     end
   end
-  return state, count, nil, start, finish, nil, notice, position
+  return state, count, nil, start, finish, nil, timed, notice, position
 end
 
 local function step(count, _, start, _, _, code, times, cost, _, room)
@@ -57,8 +58,11 @@ local function step(count, _, start, _, _, code, times, cost, _, room)
   return count > cost and count - cost or 0, nil, true, true
 end
 
-local function close(key, count, _, start, finish, _, dirty)
+local function close(key, count, _, start, finish, _, timed, dirty)
   if not dirty and start <= now then
+    return
+  elseif timed then
+    call('SET', key, pack('<Bdd', 1, start, count), 'KEEPTTL')
     return
   end
   local px = lifetime(key, finish - (start > now and start or now), start > now)

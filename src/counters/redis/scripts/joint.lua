@@ -1,12 +1,14 @@
 -- Performs units of steps, all or nothing. KEYS: the counters. ARGV: for each counter its head; the units; the channel
 -- of notices, and notices. Replies as the other driver does, with the state before all units.
 --
--- A key may occur more than once, with different limits: all its occurrences share the place of the first. X and Y
--- are the places' states, and W says under which counter's limit.
+-- A key may occur more than once, with different limits: all its occurrences share the place of the first. OX and OY
+-- are each occurrence's view of the state before; X and Y are a place's state since its first change, in the view of
+-- counter W, which is 0 before.
 local opens, steps, closes, converts = {}, {}, {}, {}
 local reply = {now}
 local place, first_of, algorithms = {}, {}, {}
-local A, B, C, X, Y, W, notices, dirty, gave = {}, {}, {}, {}, {}, {}, {}, {}, {}
+local A, B, C, D, OX, OY, notices = {}, {}, {}, {}, {}, {}, {}
+local X, Y, W, dirty, gave = {}, {}, {}, {}, {}
 for i = 1, #KEYS do
   local key, arg = KEYS[i], ARGV[i]
   local algorithm = byte(arg)
@@ -14,7 +16,7 @@ for i = 1, #KEYS do
   if not opens[algorithm] then
     opens[algorithm], steps[algorithm], closes[algorithm], converts[algorithm] = make(algorithm)
   end
-  local state, x, y, a, b, c, notice = opens[algorithm](key, arg)
+  local state, x, y, a, b, c, d, notice = opens[algorithm](key, arg)
   local first = first_of[key]
   if first then
     place[i], reply[i + 1] = first, reply[first + 1]
@@ -22,21 +24,22 @@ for i = 1, #KEYS do
       a = A[first]
     end
   else
-    first_of[key], place[i], reply[i + 1] = i, i, state
-    X[i], Y[i], W[i] = x, y, i
+    first_of[key], place[i], reply[i + 1], W[i] = i, i, state, 0
     if algorithm == 6 and x then
       a.joint = true
     end
   end
-  A[i], B[i], C[i], notices[i] = a, b, c, notice
+  A[i], B[i], C[i], D[i], OX[i], OY[i], notices[i] = a, b, c, d, x, y, notice
 end
 
 -- Performs one step on states, and returns whether it is allowed and whether it changed anything.
 local function act(X, Y, W, i, code, times, first, second, third, fourth)
   local at, algorithm = place[i], algorithms[i]
-  local x, y = X[at], Y[at]
-  if W[at] ~= i and converts[algorithm] and A[W[at]] ~= A[i] then
-    x, y = converts[algorithm](x, y, algorithm, A[W[at]], A[i])
+  local x, y, under = X[at], Y[at], W[at]
+  if under == 0 then
+    x, y = OX[i], OY[i]
+  elseif under ~= i and converts[algorithm] then
+    x, y = converts[algorithm](x, y, algorithm, A[under], A[i])
   end
   local allowed, changed
   x, y, allowed, changed = steps[algorithm](x, y, A[i], B[i], C[i], code, times, first, second, third, fourth)
@@ -49,7 +52,7 @@ end
 local units = ARGV[#KEYS + 1]
 local position, length = 1, #units
 while position <= length do
-  local count, begin = unpack('<B', units, position)
+  local count, begin = unpack('<H', units, position)
   -- On a copy first.
   local TX, TY, TW, changes, gifts = {}, {}, {}, {}, {}
   local refused, broken = false, false
@@ -58,10 +61,10 @@ while position <= length do
     local i, enforced, code, times, first, second, third, fourth
     i, enforced, code, times, first, second, third, fourth, position = unpack('<HBBI4dddd', units, position)
     local at = place[i]
-    if not X[at] then
+    if not OX[i] then
       broken = true
     elseif not broken then
-      if not TX[at] then
+      if not TW[at] then
         TX[at], TY[at], TW[at] = X[at], Y[at], W[at]
       end
       local allowed, changed = act(TX, TY, TW, i, code, times, first, second, third, fourth)
@@ -99,15 +102,18 @@ while position <= length do
 end
 
 for i = 1, #KEYS do
-  if X[i] then
-    local under = W[i]
-    local state = closes[algorithms[i]](KEYS[i], X[i], Y[i], A[under], B[under], C[under], dirty[i])
+  if place[i] ~= i then
+    reply[i + 1] = reply[place[i] + 1]
+  elseif OX[i] then
+    local x, y, under = X[i], Y[i], W[i]
+    if under == 0 then
+      x, y, under = OX[i], OY[i], i
+    end
+    local state = closes[algorithms[i]](KEYS[i], x, y, A[under], B[under], C[under], D[under], dirty[i])
     reply[i + 1] = state or reply[i + 1]
     if gave[i] and notices[gave[i]] > 0 then
       call('PUBLISH', ARGV[#KEYS + 2], ARGV[#KEYS + 2 + notices[gave[i]]])
     end
-  elseif place[i] ~= i then
-    reply[i + 1] = reply[place[i] + 1]
   end
 end
 return reply

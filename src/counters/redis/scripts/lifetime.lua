@@ -1,4 +1,4 @@
--- How long a key is kept, in milliseconds, when its counter is as new after `left`. A counter that is ahead of the
+-- How long a key is kept, in milliseconds and as text, when its counter is as new after `left`. A counter that is ahead of the
 -- clock, because that has stepped back, is not prolonged by use: so it starts anew when its time has passed, however
 -- far ahead it is.
 local function lifetime(key, left, ahead)
@@ -6,8 +6,8 @@ local function lifetime(key, left, ahead)
   if ahead then
     local ttl = call('PTTL', key)
     if ttl > 0 and ttl < px then
-      return ttl
+      px = ttl
     end
   end
-  return px
+  return format('%d', px)
 end

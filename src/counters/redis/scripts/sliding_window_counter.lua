@@ -1,5 +1,6 @@
 -- sliding_window_counter: x = the present window's count, y = that of the one before; a = the present window's start,
--- b = how much of the one before is still covered, c = the window's length.
+-- b = how much of the one before is still covered, c = the window's length, d = whether
+-- its key has the right expiry already.
 -- State: '<Bddd' tag, start, previous, current.
 
 local function open(key, arg)
@@ -8,17 +9,18 @@ local function open(key, arg)
   if type(state) == 'table' then
     return '!' .. state.err
   end
-  local start, previous, current = now - now % window, 0, 0
+  local start, previous, current, timed = now - now % window, 0, 0, false
   if state and #state == 25 and byte(state) == 3 then
     local _, begin, before, counted = unpack('<Bddd', state)
     if begin >= start then
       start, previous, current = begin, before, counted
+      timed = counted > 0 and begin <= now
     elseif begin + window == start then
       previous = counted
     end
   end
   local elapsed = start < now and now - start or 0
-  return state, current, previous, start, window - elapsed, window, notice, position
+  return state, current, previous, start, window - elapsed, window, timed, notice, position
 end
 
 -- The share of the window before, rounded up.
@@ -55,8 +57,11 @@ local function step(current, previous, start, left, window, code, times, cost, _
   return rest, previous, true, rest < current
 end
 
-local function close(key, current, previous, start, _, window, dirty)
+local function close(key, current, previous, start, _, window, timed, dirty)
   if not dirty and start <= now then
+    return
+  elseif timed then
+    call('SET', key, pack('<Bddd', 3, start, previous, current), 'KEEPTTL')
     return
   end
   local finish = start + (current > 0 and 2 * window or window)

@@ -10,7 +10,7 @@
 -- that was asked for. All are those before the call; after it, of a release.
 
 local function look(key, window)
-  local newest = try('ZRANGE', key, -1, -1, 'WITHSCORES')
+  local newest = try('ZRANGE', key, '-1', '-1', 'WITHSCORES')
   if newest.err then
     return nil, newest.err
   elseif not newest[1] then
@@ -18,7 +18,7 @@ local function look(key, window)
   end
   local time = tonumber(newest[2])
   local present = time > now and time or now
-  local hits = call('ZCOUNT', key, present - window + 1, '+inf')
+  local hits = call('ZCOUNT', key, format('%d', present - window + 1), '+inf')
   return hits, time, present, #newest[1] == 7 and unpack('>I7', newest[1]) + 1 or now
 end
 
@@ -28,15 +28,19 @@ local function open(key, arg)
   if not hits then
     return '!' .. newest
   end
-  local log = {key = key, window = window, hits = hits, newest = newest, present = present, following = following, asked = {}}
-  return false, hits, 0, log, nil, nil, notice, position
+  local log = {key = key, window = window, hits = hits, newest = newest, present = present, following = following}
+  return false, hits, 0, log, nil, nil, nil, notice, position
 end
 
 -- Asks for the time of the hit that must leave first, if it was there before this call.
 local function ask(log, number)
-  local asked = log.asked
-  if number < log.hits and asked[#asked] ~= number then
-    asked[#asked + 1] = number
+  if number < log.hits then
+    local asked = log.asked
+    if not asked then
+      log.asked = {number}
+    elseif asked[#asked] ~= number then
+      asked[#asked + 1] = number
+    end
   end
 end
 
@@ -92,27 +96,37 @@ local function step(hits, removed, log, _, _, code, times, cost, recorded, room,
   return hits, removed, true, given > 0
 end
 
-local function close(key, hits, removed, log, _, _, dirty)
+local function close(key, hits, removed, log, _, _, _, dirty)
   local before, window, present = log.hits, log.window, log.present
   if log.released then
     local newest, following
     before, newest, _, following = look(key, window)
     return pack('<Bddd', 6, before, newest, following)
   end
-  local reply = {pack('<Bddd', 6, before, log.newest, log.following)}
+  local reply = pack('<Bddd', 6, before, log.newest, log.following)
   local asked = log.asked
-  if not dirty and #asked == 0 then
-    if present > now then
-      call('PEXPIRE', key, lifetime(key, window, true))
-    end
-    return reply[1]
+  if not dirty and present > now then
+    call('PEXPIRE', key, lifetime(key, window, true))
+  end
+  if not dirty and not asked then
+    return reply
   end
   -- Those that have left the window are still there.
   local stale = log.newest > 0 and call('ZCARD', key) - before or 0
-  for i = 1, #asked do
-    local rank = stale + asked[i]
-    local found = call('ZRANGE', key, rank, rank, 'WITHSCORES')
-    reply[i + 1] = pack('<dd', asked[i], tonumber(found[2]))
+  if asked then
+    local parts, i = {reply}, 1
+    while i <= #asked do
+      local first, last = asked[i], asked[i]
+      while asked[i + 1] == last + 1 do
+        i, last = i + 1, last + 1
+      end
+      local found = call('ZRANGE', key, format('%d', stale + first), format('%d', stale + last), 'WITHSCORES')
+      for number = first, last do
+        parts[#parts + 1] = pack('<dd', number, tonumber(found[2 * (number - first) + 2]))
+      end
+      i = i + 1
+    end
+    reply = table.concat(parts)
   end
   if dirty then
     if removed % 1 > 0 then
@@ -120,24 +134,27 @@ local function close(key, hits, removed, log, _, _, dirty)
     end
     local gone = stale + (removed < before and removed or before)
     if gone > 0 then
-      call('ZREMRANGEBYRANK', key, 0, gone - 1)
+      call('ZREMRANGEBYRANK', key, '0', format('%d', gone - 1))
     end
     local first = log.following + (removed > before and removed - before or 0)
     local last = log.following + hits - before + removed - 1
+    local time, appended = format('%d', present), first <= last
+    if first == last then
+      call('ZADD', key, time, pack('>I7', first))
+      first = last + 1
+    end
     for from = first, last, 1000 do
       local members = {}
       for number = from, last < from + 999 and last or from + 999 do
-        members[#members + 1] = present
+        members[#members + 1] = time
         members[#members + 1] = pack('>I7', number)
       end
       call('ZADD', key, spread(members))
     end
     if hits > 0 then
-      local newest = last >= first and present or log.newest
+      local newest = appended and present or log.newest
       call('PEXPIRE', key, lifetime(key, newest + window - present, present > now))
     end
-  elseif present > now then
-    call('PEXPIRE', key, lifetime(key, window, true))
   end
-  return table.concat(reply)
+  return reply
 end
