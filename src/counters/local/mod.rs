@@ -33,8 +33,8 @@
 //! `amount < n`), another number means other counters, and at most another `n x b` (or `n`) hits.
 //!
 //! A calendar window whose share needs a longer one becomes a plain window, counted from the longest that the calendar
-//! has: a month of 31 days, a day of 25 hours. A cost above `amount'` (or `burst'`) never passes here. Windows end at [`MAX_WINDOW`]: a limit whose share would need
-//! a longer one has the share of one per ten years.
+//! has: a month of 31 days, a day of 25 hours. A cost above `amount'` (or `burst'`) never passes here. Windows end at
+//! [`MAX_WINDOW`]: a limit whose share would need a longer one has the share of one per ten years.
 
 use std::hash::Hasher as _;
 
