@@ -463,7 +463,7 @@ fn passwords_are_never_shown() {
 #[test]
 fn settings_of_redis_are_checked() {
     for (yaml, field) in [
-        ("redis: {}", "redis.urls"),
+        ("redis: { type: cluster }", "redis.urls"),
         ("redis: { urls: [a:1, b:2] }", "redis.urls"),
         ("redis: { urls: [a:1], type: sentinel }", "redis.sentinel.master"),
         ("redis: { urls: [a:1], type: cluster, database: 3 }", "redis.urls"),
@@ -506,7 +506,8 @@ const DOCUMENT: &str = include_str!("../docs/configuration.md");
 
 #[test]
 fn the_documentation_has_every_setting() {
-    let config = from_yaml("grpc: { tls: { certificate: a, key: b } }\nrules: { runtime: {} }\n");
+    let redis = "redis: { type: sentinel, urls: [a], sentinel: { master: m }, tls: { verify_hostname: false } }\n";
+    let config = from_yaml(&format!("grpc: {{ tls: {{ certificate: a, key: b }} }}\nrules: {{ runtime: {{}} }}\n{redis}"));
     let mut config = config;
     config.rules.runtime = Some(Runtime::default());
     let tree = serde_json::to_value(&config).unwrap();
