@@ -12,13 +12,18 @@
 //! hold on a noisy machine where single figures do not. Options: `-- --rounds N --requests N --only NAME[,NAME]`.
 //!
 //! `-- --scenario workers` compares one worker with two, and a load on many connections with the same on one.
+//! `-- --scenario redis` has the counters in Redis, for several kinds of traffic (`--only` names some).
 //! `-- --scenario reload` replaces a file of 100 000 rules while the server is under full load.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+#[path = "../../tests/redis_support/mod.rs"]
+mod redis_support;
 #[path = "../support/mod.rs"]
 mod support;
 
+mod driver;
 mod load;
+mod redis;
 mod reload;
 mod report;
 mod servers;
@@ -51,7 +56,8 @@ fn main() -> ExitCode {
         None => side_by_side(&options),
         Some("workers") => workers::run(&options),
         Some("reload") => reload::run(&options),
-        Some(other) => panic!("no scenario {other}; there are workers and reload"),
+        Some("redis") => redis::run(&options),
+        Some(other) => panic!("no scenario {other}; there are workers, reload and redis"),
     }
     ExitCode::SUCCESS
 }

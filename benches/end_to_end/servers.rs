@@ -8,7 +8,7 @@ use envoy_types::pb::envoy::service::ratelimit::v3::rate_limit_service_server::{
     RateLimitService, RateLimitServiceServer,
 };
 use envoy_types::pb::envoy::service::ratelimit::v3::{RateLimitRequest, RateLimitResponse};
-use tidegate::config::Config;
+use tidegate::config::{Config, LoadOptions};
 use tokio::net::TcpListener;
 use tokio::runtime::Builder;
 use tonic::transport::server::TcpIncoming;
@@ -19,6 +19,7 @@ pub const NAMES: [&str; 3] = ["tonic-default", "tonic-worker", "tidegate"];
 /// A running server; killed when dropped.
 pub struct Server {
     pub port: u16,
+    admin_port: u16,
     lines: BufReader<ChildStdout>,
     child: Child,
 }
@@ -38,8 +39,9 @@ impl Server {
         let mut lines = BufReader::new(child.stdout.take().unwrap());
         let mut line = String::new();
         lines.read_line(&mut line).unwrap();
-        let port = line.trim().parse().expect("the server's port");
-        Self { port, lines, child }
+        let mut ports = line.split_whitespace().map(|port| port.parse().expect("the server's ports"));
+        let port = ports.next().expect("a port");
+        Self { port, admin_port: ports.next().unwrap_or(0), lines, child }
     }
 
     /// Waits until the server tells something more.
@@ -51,11 +53,17 @@ impl Server {
 
     /// User and system time so far, in microseconds.
     pub fn cpu_us(&self) -> u64 {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
-        let fields: Vec<&str> = stat.rsplit_once(") ").unwrap().1.split(' ').collect();
-        let ticks = |at: usize| fields[at].parse::<u64>().unwrap();
-        // Fields 14 and 15 of proc(5), in ticks of 10 ms.
-        (ticks(11) + ticks(12)) * 10_000
+        cpu_us(self.child.id())
+    }
+
+    /// What `tidegate` measures.
+    pub fn metrics(&self) -> Metrics {
+        use std::io::{Read as _, Write as _};
+        let mut socket = std::net::TcpStream::connect(("127.0.0.1", self.admin_port)).unwrap();
+        socket.write_all(b"GET /metrics HTTP/1.1\r\nhost: bench\r\nconnection: close\r\n\r\n").unwrap();
+        let mut text = String::new();
+        socket.read_to_string(&mut text).unwrap();
+        Metrics(text)
     }
 }
 
@@ -63,6 +71,26 @@ impl Drop for Server {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+/// User and system time of a process so far, in microseconds.
+pub fn cpu_us(process: u32) -> u64 {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap();
+    let fields: Vec<&str> = stat.rsplit_once(") ").unwrap().1.split(' ').collect();
+    let ticks = |at: usize| fields[at].parse::<u64>().unwrap();
+    // Fields 14 and 15 of proc(5), in ticks of 10 ms.
+    (ticks(11) + ticks(12)) * 10_000
+}
+
+/// A scrape.
+pub struct Metrics(String);
+
+impl Metrics {
+    /// The value of a series without labels; 0 when there is none.
+    pub fn get(&self, name: &str) -> f64 {
+        let line = self.0.lines().find(|line| line.split(' ').next() == Some(name));
+        line.and_then(|line| line.rsplit(' ').next()?.parse().ok()).unwrap_or_default()
     }
 }
 
@@ -110,14 +138,19 @@ fn tidegate() {
         std::fs::write(directory.path().join(format!("{name}.yaml")), crate::support::yaml(&name, 2_000)).unwrap();
     }
     let any = SocketAddr::from(([127, 0, 0, 1], 0));
-    let mut config = Config::default();
+    // Further settings by their own names, where a scenario asks for that.
+    let mut config = match variable("BENCH_ENVIRONMENT") {
+        None => Config::default(),
+        Some(_) => Config::load(&LoadOptions::from_process()).unwrap().config,
+    };
     config.grpc.address = any;
     config.grpc.workers = variable("BENCH_WORKERS").map_or(1, |text| text.parse().unwrap());
     config.http.address = any;
     config.admin.address = any;
     config.rules.paths = vec![rules];
     let running = tidegate::server::start(config).unwrap();
-    ready(running.grpc_address.unwrap().port());
+    println!("{} {}", running.grpc_address.unwrap().port(), running.admin_address.port());
+    std::io::stdout().flush().unwrap();
     let mut revision = running.context.limiter.active().revision;
     Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
         // The reload scenario reads when a new rule set is in force.

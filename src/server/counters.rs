@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use tokio::time::timeout;
 
 use super::Context;
+use super::shutdown::{Phase, Shutdown};
 use crate::config::Config;
 use crate::config::redis::RedisConnection;
 use crate::core::clock::SystemClock;
@@ -19,7 +20,8 @@ use crate::counters::over_limit::OverLimitMemory;
 use crate::counters::redis::backend::Backend;
 use crate::counters::redis::connect::{ConnectError, Connector};
 use crate::counters::redis::fallback::Fallback;
-use crate::counters::redis::replicas::LiveReplicas;
+use crate::counters::redis::notices;
+use crate::counters::redis::replicas::{Heartbeat, LiveReplicas};
 use crate::counters::redis::{Options, RedisStore};
 
 /// Makes the store. Nothing is connected yet.
@@ -62,11 +64,25 @@ pub fn work(context: &Context, index: usize) -> impl Future<Output = ()> + Send 
 
 /// Starts what the counters need beside requests, on the runtime that this is called in: the queue of everything that
 /// is no worker, tables of slots, notices and heartbeats.
-pub fn keep(context: &Context, workers: usize) {
+pub fn keep(context: &Context, workers: usize, shutdown: &Shutdown) {
     let Some(store) = context.limiter.store().redis() else { return };
     tokio::spawn(store.work(workers));
     for backend in store.backends() {
         tokio::spawn(Arc::clone(backend).keep_fresh());
+    }
+    tokio::spawn(notices::listen(store));
+    if let Some(settings) = &context.config.redis {
+        let heartbeat = Heartbeat::new(store, settings.heartbeat.interval);
+        let end = shutdown.clone();
+        tokio::spawn(async move {
+            tokio::select! {
+                () = heartbeat.run() => {}
+                () = end.reached(Phase::Closing) => {}
+            }
+            if let Err(failure) = heartbeat.leave().await {
+                tracing::debug!(failure = failure.name(), "the others will notice by this replica's silence");
+            }
+        });
     }
 }
 

@@ -217,7 +217,7 @@ pub fn start(config: Config) -> Result<Running, StartError> {
     if let Some(reloader) = reloader {
         tokio::spawn(reloader.run());
     }
-    counters::keep(&context, count);
+    counters::keep(&context, count, &shutdown);
     tokio::spawn(keep_house(Arc::clone(&context)));
     tokio::spawn(supervise(context, workers, listeners, shutdown));
     drop(entered);

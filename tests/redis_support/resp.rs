@@ -1,9 +1,14 @@
 //! As much of a Redis client as administering a test's server takes: RESP 2, one command after the other, blocking.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::{TcpStream, ToSocketAddrs};
+use std::net::{IpAddr, TcpStream, ToSocketAddrs};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ClientConnection, StreamOwned};
 
 use super::PATIENCE;
 
@@ -68,10 +73,31 @@ impl Reply {
     }
 }
 
-trait Stream: Read + Write + Send {}
-impl<T: Read + Write + Send> Stream for T {}
+/// What a connection runs over.
+trait Stream: Read + Write + Send {
+    /// The answer to a read that has no time left is an error.
+    fn set_patience(&self, patience: Duration) -> io::Result<()>;
+}
 
-/// One connection, for commands that belong together (`ASKING`, `MULTI`).
+impl Stream for TcpStream {
+    fn set_patience(&self, patience: Duration) -> io::Result<()> {
+        self.set_read_timeout(Some(patience))
+    }
+}
+
+impl Stream for UnixStream {
+    fn set_patience(&self, patience: Duration) -> io::Result<()> {
+        self.set_read_timeout(Some(patience))
+    }
+}
+
+impl Stream for StreamOwned<ClientConnection, TcpStream> {
+    fn set_patience(&self, patience: Duration) -> io::Result<()> {
+        self.sock.set_read_timeout(Some(patience))
+    }
+}
+
+/// One connection, for commands that belong together (`ASKING`, `MULTI`) and for what happens to connections.
 pub struct Connection {
     stream: BufReader<Box<dyn Stream>>,
 }
@@ -81,14 +107,25 @@ impl Connection {
     pub fn tcp(address: impl ToSocketAddrs) -> io::Result<Self> {
         let stream = TcpStream::connect(address)?;
         stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        Ok(Self { stream: BufReader::new(Box::new(stream)) })
+        Self::over(stream)
+    }
+
+    /// Connects over TLS to a server named `127.0.0.1`. Whether it wants this client shows in its first answer.
+    pub fn tls(address: impl ToSocketAddrs, client: ClientConfig) -> io::Result<Self> {
+        let stream = TcpStream::connect(address)?;
+        stream.set_nodelay(true)?;
+        let name = ServerName::from(IpAddr::from([127, 0, 0, 1]));
+        let connection = ClientConnection::new(Arc::new(client), name).map_err(io::Error::other)?;
+        Self::over(StreamOwned::new(connection, stream))
     }
 
     /// Connects to a Unix socket. An answer may take [`PATIENCE`].
     pub fn unix(path: &Path) -> io::Result<Self> {
-        let stream = UnixStream::connect(path)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
+        Self::over(UnixStream::connect(path)?)
+    }
+
+    fn over(stream: impl Stream + 'static) -> io::Result<Self> {
+        stream.set_patience(PATIENCE)?;
         Ok(Self { stream: BufReader::new(Box::new(stream)) })
     }
 
@@ -100,17 +137,34 @@ impl Connection {
 
     /// Sends a command and waits for its answer.
     pub fn try_command<A: AsRef<[u8]>>(&mut self, words: &[A]) -> io::Result<Reply> {
+        self.send(words)?;
+        self.try_answer()
+    }
+
+    /// Sends a command and waits for nothing.
+    pub fn send<A: AsRef<[u8]>>(&mut self, words: &[A]) -> io::Result<()> {
         let mut request = format!("*{}\r\n", words.len()).into_bytes();
         for word in words.iter().map(AsRef::as_ref) {
             request.extend_from_slice(format!("${}\r\n", word.len()).as_bytes());
             request.extend_from_slice(word);
             request.extend_from_slice(b"\r\n");
         }
-        self.stream.get_mut().write_all(&request)?;
-        self.reply()
+        self.stream.get_mut().write_all(&request)
     }
 
-    fn reply(&mut self) -> io::Result<Reply> {
+    /// The answer to a command sent, if it comes in this time; panics when the connection fails.
+    pub fn answer_within(&mut self, time: Duration) -> Option<Reply> {
+        self.stream.get_ref().set_patience(time).expect("a time that is not zero");
+        let begun = self.stream.fill_buf().map(|_| ());
+        self.stream.get_ref().set_patience(PATIENCE).expect("a time that is not zero");
+        match begun {
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => None,
+            _ => Some(self.try_answer().expect("an answer of Redis")),
+        }
+    }
+
+    /// The answer to a command sent.
+    pub fn try_answer(&mut self) -> io::Result<Reply> {
         let mut line = String::new();
         if self.stream.read_line(&mut line)? == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
@@ -133,7 +187,7 @@ impl Connection {
             },
             b'*' => match usize::try_from(number()?) {
                 Err(_) => Ok(Reply::Nil),
-                Ok(length) => (0..length).map(|_| self.reply()).collect::<io::Result<_>>().map(Reply::Array),
+                Ok(length) => (0..length).map(|_| self.try_answer()).collect::<io::Result<_>>().map(Reply::Array),
             },
             _ => Err(strange()),
         }

@@ -40,6 +40,12 @@ pub struct BreakerOptions {
 }
 
 impl BreakerOptions {
+    /// The longest pause, prolonged as much as may be.
+    #[must_use]
+    pub fn longest_pause(&self) -> Duration {
+        self.max_open_for.max(self.open_for).mul_f64(1.0 + JITTER as f64 / 100.0)
+    }
+
     /// How long traffic takes to come back after a probe's success: as long as the first pause.
     #[must_use]
     pub fn ramp(&self) -> Micros {

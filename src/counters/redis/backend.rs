@@ -120,6 +120,12 @@ impl Backend {
         Arc::clone(breakers.entry(address.clone()).or_insert_with(|| Arc::new(Breaker::new(self.options))))
     }
 
+    /// The longest that a circuit breaker refuses all calls to a node, unless its probe fails.
+    #[must_use]
+    pub fn longest_pause(&self) -> Duration {
+        self.options.longest_pause()
+    }
+
     /// The present nodes and their breakers.
     #[must_use]
     pub fn nodes(&self) -> Vec<(NodeAddress, Arc<Breaker>)> {

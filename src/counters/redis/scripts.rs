@@ -64,6 +64,9 @@ pub static JOINT: LazyLock<Script> = LazyLock::new(|| Script::new(source!("scrip
 /// how many there were.
 pub static RESET: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("scripts/reset.lua")));
 
+/// Says that a replica lives, and counts all of them; see [`super::replicas`].
+pub static HEARTBEAT: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("scripts/heartbeat.lua")));
+
 /// The call that forgets a counter.
 #[must_use]
 pub fn reset(name: Bytes, channel: Bytes, notice: Bytes) -> Call {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use fred::types::Value;
 use smallvec::SmallVec;
 use tokio::sync::oneshot;
 use tokio::time::timeout_at;
@@ -15,8 +16,9 @@ use super::fallback::{Fallback, Reply};
 use super::key;
 use super::lane::{Answered, Asked, Lane, Located, Replies};
 use super::notices;
-use super::program::Step;
+use super::program::{Call, Step};
 use super::router::{Place, Router};
+use super::scripts::Script;
 use super::shared::{Shared, Stats};
 use crate::core::algorithm::{Outcome, Verdict};
 use crate::core::clock::{Clock, Micros};
@@ -70,10 +72,13 @@ pub(super) struct Inner<C> {
     fingerprints: Fingerprints,
     backends: Vec<Arc<Backend>>,
     /// One for each worker, and the last for everybody else.
-    lanes: Box<[(Arc<Lane>, Arc<Router<C>>)]>,
+    lanes: Box<[Way<C>]>,
     pub(super) shared: Arc<Shared<C>>,
     pub(super) fallback: Fallback<C>,
 }
+
+/// One worker's queue, and its connections.
+type Way<C> = (Arc<Lane>, Arc<Router<C>>);
 
 /// Hits of one request that need an answer from Redis, by their positions.
 type Positions = SmallVec<[usize; 4]>;
@@ -154,6 +159,35 @@ impl<C: Clock + Clone> RedisStore<C> {
         String::from_utf8_lossy(&key::name(&self.0.prefix, key, limit)).into_owned()
     }
 
+    /// Runs a script on one key of the main deployment, which is called `<prefix>:<name>`, beside all requests.
+    ///
+    /// # Errors
+    /// Why there is no answer within the time of a decision.
+    pub(super) async fn run_beside(
+        &self,
+        name: &str,
+        script: &'static Script,
+        args: Vec<Bytes>,
+    ) -> Result<Value, Failure> {
+        let inner = &self.0;
+        let name = Bytes::from(format!("{}:{name}", inner.prefix));
+        let slot = if inner.backends[0].is_cluster() { key::slot(&name) } else { 0 };
+        let call = Call { script, keys: vec![name], args };
+        let deadline = Instant::now() + inner.shared.deadline;
+        let (_, router) = &inner.lanes[inner.lanes.len() - 1];
+        router.run(Place { backend: 0, slot }, call, deadline).await
+    }
+
+    /// The time of this machine, on the clock of what is remembered.
+    pub(super) fn now(&self) -> Micros {
+        self.0.shared.clock.now().mono
+    }
+
+    /// Where notices are published.
+    pub(super) fn channel(&self) -> &[u8] {
+        &self.0.shared.channel
+    }
+
     /// Forgets what is remembered of a counter, as another replica has said.
     pub fn forget(&self, space: u128, values: &[&[u8]]) {
         let key = CounterKey { space, name: crate::counters::CounterName::default(), values: values.into() };
@@ -163,7 +197,7 @@ impl<C: Clock + Clone> RedisStore<C> {
 }
 
 impl<C: Clock + Clone> Inner<C> {
-    pub(super) fn lane(&self) -> &(Arc<Lane>, Arc<Router<C>>) {
+    pub(super) fn lane(&self) -> &Way<C> {
         &self.lanes[LANE.get().min(self.lanes.len() - 1)]
     }
 
