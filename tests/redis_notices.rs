@@ -88,11 +88,19 @@ fn key(value: &str) -> CounterKey<'_> {
     CounterKey { space: 7, name, values: smallvec![value.as_bytes()] }
 }
 
-/// Whether the operation passes, and who says so: Redis must.
-async fn perform(store: &Store, value: &str, operation: Operation) -> bool {
+/// Whether the operations of one request pass.
+async fn request<const N: usize>(store: &Store, value: &str, operations: [Operation; N]) -> [bool; N] {
     let limit = limit();
-    let hit = Hit { key: key(value), limit: &limit, operation, enforced: true, failure_mode: FailureMode::Error };
-    store.perform(&[hit], Charge::Independent, None).await.unwrap().outcomes[0].allowed()
+    let failure_mode = FailureMode::Error;
+    let hits =
+        operations.map(|operation| Hit { key: key(value), limit: &limit, operation, enforced: true, failure_mode });
+    let answers = store.perform(&hits, Charge::Independent, None).await.unwrap();
+    std::array::from_fn(|position| answers.outcomes[position].allowed())
+}
+
+/// Whether the operation passes.
+async fn perform(store: &Store, value: &str, operation: Operation) -> bool {
+    request(store, value, [operation]).await == [true]
 }
 
 /// Has the replicas hit the counter until each remembers that it is full.
@@ -131,6 +139,15 @@ async fn what_one_replica_gives_back_the_others_forget() {
     flood(&[&one, &other], "alice").await;
     redis.command(&["PUBLISH", &notices::channel("test"), "from a later version"]);
     wait_until("everything is forgotten", || one.memory().is_empty() && other.memory().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_refund_makes_room_for_the_hits_behind_it() {
+    let redis = Redis::start();
+    let store = listening(&single(&redis)).await;
+    flood(&[&store], "alice").await;
+    let operations = [Operation::Charge(1), Operation::Refund(9), Operation::Charge(1)];
+    assert_eq!(request(&store, "alice", operations).await, [false, true, true]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
