@@ -24,7 +24,7 @@ use crate::core::algorithm::{Outcome, Verdict};
 use crate::core::clock::{Clock, Micros};
 use crate::core::descriptor::Operation;
 use crate::core::limit::{Limit, MAX_HITS, Window};
-use crate::core::spec::Charge;
+use crate::core::spec::{Charge, FailureMode};
 use crate::counters::fingerprint::{Fingerprint, Fingerprints};
 use crate::counters::over_limit::OverLimitMemory;
 use crate::counters::{Answers, CounterKey, CounterStore, Deadline, Hit, Source, StoreError};
@@ -327,28 +327,17 @@ impl<C: Clock + Clone> CounterStore for RedisStore<C> {
     }
 
     async fn inspect(&self, key: &CounterKey<'_>, limit: &Limit) -> Result<Option<Outcome>, StoreError> {
-        let hit = |operation| Hit {
+        let inner = &self.0;
+        let hit = Hit {
             key: key.reborrow(),
             limit,
-            operation,
+            operation: Operation::Charge(0),
             enforced: true,
-            failure_mode: crate::core::spec::FailureMode::Error,
+            failure_mode: FailureMode::Error,
         };
-        let inner = &self.0;
-        let asked = |hit: &Hit<'_>| Asked {
-            key: inner.fingerprints.of(key),
-            limit,
-            step: Step::Operation(hit.operation),
-            enforced: true,
-        };
-        let waiting = if limit.post_paid() {
-            let hit = hit(Operation::Charge(0));
-            inner.lane().0.ask([asked(&hit)].into_iter(), |_| inner.locate(&hit))
-        } else {
-            // Together with one that never fits, nothing is charged, and the other is only judged.
-            let hits = [hit(Operation::Charge(1)), hit(Operation::Charge(MAX_HITS))];
-            inner.lane().0.ask_together(hits.each_ref().map(|hit| (asked(hit), inner.locate(hit))).into_iter())
-        };
+        let step = if limit.post_paid() { Step::Operation(hit.operation) } else { Step::Evaluate(1) };
+        let asked = Asked { key: inner.fingerprints.of(key), limit, step, enforced: true };
+        let waiting = inner.lane().0.ask([asked].into_iter(), |_| inner.locate(&hit));
         let mut replies = inner.replies(waiting, None, 1).await;
         match replies.swap_remove(0) {
             // One that nobody has charged is as one that is not there.
@@ -364,7 +353,7 @@ impl<C: Clock + Clone> CounterStore for RedisStore<C> {
             limit,
             operation: Operation::Refund(MAX_HITS),
             enforced: true,
-            failure_mode: crate::core::spec::FailureMode::Error,
+            failure_mode: FailureMode::Error,
         };
         let Located { place, name, notice } = inner.locate(&hit);
         let call = super::scripts::reset(name, inner.shared.channel.clone(), notice);
