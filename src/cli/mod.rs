@@ -9,6 +9,7 @@ mod descriptor;
 mod explain;
 mod rules;
 mod serve;
+mod settings;
 
 use std::process::ExitCode;
 
