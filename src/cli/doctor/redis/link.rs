@@ -1,11 +1,11 @@
 //! A connection to one server, made as the counters make theirs.
 
 use std::collections::HashMap;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use fred::clients::Client;
 use fred::error::{Error, ErrorKind};
-use fred::interfaces::ClientLike;
+use fred::interfaces::{ClientLike, EventInterface};
 use fred::types::{ClusterHash, CustomCommand, Resp3Frame, Value};
 use tokio::time::timeout;
 
@@ -28,8 +28,6 @@ pub struct Trouble {
 #[derive(Debug)]
 pub struct Link {
     client: Client,
-    /// How long it took to connect.
-    pub took: Duration,
 }
 
 /// An answer that is no error.
@@ -57,13 +55,17 @@ impl Link {
         section: &str,
     ) -> Result<Self, Trouble> {
         let client = connector.clients(address).into_iter().next().unwrap_or_default();
-        let started = Instant::now();
+        let mut errors = client.error_rx();
         let task = client.connect();
-        // Ends with the first attempt, also with one that fails.
-        let connected = timeout(patience + PATIENCE, client.wait_for_connect()).await;
-        let took = started.elapsed();
-        let trouble = match connected {
-            Ok(Ok(())) => return Ok(Self { client, took }),
+        let attempt = async {
+            tokio::select! {
+                connected = client.wait_for_connect() => connected,
+                // The client would try again and again; the first failure says why.
+                Ok((error, _)) = errors.recv() => Err(error),
+            }
+        };
+        let trouble = match timeout(patience + PATIENCE, attempt).await {
+            Ok(Ok(())) => return Ok(Self { client }),
             Ok(Err(error)) => trouble(&error, section),
             Err(_) => nobody_answers(patience, section),
         };

@@ -122,7 +122,8 @@ async fn one(deployment: &Deployment<'_>, server: &Server) -> (Section, Option<S
             return (section, None);
         }
     };
-    section.ok("connection", format!("connected in {:.1?}", link.took));
+    let user = deployment.settings.username.as_ref().map(|user| format!(" as {user}")).unwrap_or_default();
+    section.ok("connection", format!("connected{user}"));
     match link.info().await {
         Ok(info) => {
             server::check(&info, deployment, &mut section);
