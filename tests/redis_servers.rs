@@ -3,10 +3,12 @@
 
 mod redis_support;
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use redis_support::{
-    Cluster, ClusterOptions, Connection, End, Failover, Options, Proxy, Redis, Reply, slot_of, wait_until,
+    Certificates, ClientCertificate, Cluster, ClusterOptions, Connection, End, Failover, Options, Proxy, Redis, Reply,
+    SLOTS, Sentinel, slot_of, wait_until,
 };
 
 #[test]
@@ -50,6 +52,29 @@ fn a_dropped_server_is_gone() {
     assert!(std::fs::exists(&process).unwrap() && socket.exists());
     drop(redis);
     assert!(!std::fs::exists(&process).unwrap() && !socket.exists());
+}
+
+#[test]
+fn a_server_outlives_its_test_process_by_no_means() {
+    const AGAIN: &str = "TEST_LEAVES_A_SERVER_BEHIND";
+    if std::env::var_os(AGAIN).is_some() {
+        let (ended, left) = (Redis::start(), Redis::start());
+        ended.sigkill();
+        drop(ended);
+        println!("left {} {}", left.pid(), left.unix_socket().display());
+        std::process::abort();
+    }
+    let test = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "a_server_outlives_its_test_process_by_no_means", "--nocapture"])
+        .env(AGAIN, "yes")
+        .output()
+        .unwrap();
+    assert!(!test.status.success());
+    let said = String::from_utf8(test.stdout).unwrap();
+    let left: Vec<_> = said.split_once("left ").unwrap().1.split_whitespace().collect();
+    let state = || std::fs::read_to_string(format!("/proc/{}/stat", left[0]));
+    wait_until("the server is gone", || state().is_ok_and(|state| state.contains(") Z ")) || state().is_err());
+    wait_until("its directory is gone", || !Path::new(left[1]).parent().unwrap().exists());
 }
 
 #[test]
@@ -207,6 +232,20 @@ fn a_slot_migrates_with_its_keys() {
 }
 
 #[test]
+fn a_replica_takes_over_from_a_primary_that_hangs() {
+    let cluster = ClusterOptions::new(3, 1).node_timeout(Duration::from_secs(4)).start();
+    for (slot, how) in [(0, Failover::Force), (SLOTS - 1, Failover::Takeover)] {
+        let old = cluster.primary_of(slot);
+        old.sigstop();
+        let new = cluster.failover(slot, how);
+        assert_ne!(new.id(), old.id());
+        old.sigcont();
+        cluster.wait_until_healthy();
+        assert!(new.is_primary() && !old.is_primary());
+    }
+}
+
+#[test]
 fn a_proxied_cluster_names_its_proxies() {
     let cluster = ClusterOptions::new(3, 1).proxied().start();
     let slot = slot_of("key");
@@ -221,4 +260,52 @@ fn a_proxied_cluster_names_its_proxies() {
     let start = Instant::now();
     client.command(&["SET", "key", "value"]).ok();
     assert!(start.elapsed() >= Duration::from_millis(60));
+}
+
+#[test]
+fn sentinels_fail_over_when_told_and_when_the_primary_dies() {
+    let start = Instant::now();
+    let sentinel = Sentinel::start();
+    println!("sentinel ready after {:?}", start.elapsed());
+    let first = sentinel.primary();
+    first.command(&["SET", "key", "value"]).ok();
+    let second = sentinel.failover();
+    println!("failed over after {:?}", start.elapsed());
+    assert_ne!(second.port(), first.port());
+    wait_until("the old primary follows", || first.info("master_link_status") == "up");
+    println!("healthy after {:?}", start.elapsed());
+    assert_eq!(second.command(&["GET", "key"]).text(), "value");
+    second.sigkill();
+    let third = sentinel.primary_other_than(second.port());
+    println!("a new primary after {:?}", start.elapsed());
+    assert_eq!(third.port(), first.port());
+}
+
+#[test]
+fn a_server_with_tls_asks_for_certificates() {
+    let (ours, theirs) = (Certificates::new(), Certificates::new());
+    let redis = Options::new().tls(&ours, ClientCertificate::Required).start();
+    assert_eq!(redis.url(), format!("rediss://127.0.0.1:{}", redis.tls_port()));
+    let answer = |client| Connection::tls(("127.0.0.1", redis.tls_port()), client)?.try_command(&["PING"]);
+    assert_eq!(answer(ours.client(true)).unwrap().text(), "PONG");
+    assert!(answer(ours.client(false)).is_err(), "a client without certificate");
+    assert!(answer(theirs.client(true)).unwrap_err().to_string().contains("invalid peer certificate"));
+    redis.restart();
+    assert_eq!(answer(ours.client(true)).unwrap().text(), "PONG");
+}
+
+#[test]
+fn a_cluster_with_tls_and_a_password_names_its_tls_ports() {
+    let certificates = Certificates::new();
+    let node = Options::new().tls(&certificates, ClientCertificate::NotAsked).password("secret");
+    let cluster = ClusterOptions::new(3, 1).spares(1).node(node).start();
+    let slot = slot_of("key");
+    let primary = cluster.primary_of(slot);
+    let mut client = Connection::tls(primary.address(), certificates.client(false)).unwrap();
+    client.command(&["AUTH", "secret"]).ok();
+    client.command(&["SET", "key", "value"]).ok();
+    cluster.migrate_slot(slot, cluster.spare(0));
+    let moved = client.command(&["GET", "key"]);
+    assert_eq!(moved.error().unwrap(), format!("MOVED {slot} 127.0.0.1:{}", cluster.spare(0).tls_port()));
+    assert_eq!(cluster.spare(0).command(&["GET", "key"]).text(), "value");
 }

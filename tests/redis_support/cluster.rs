@@ -38,6 +38,7 @@ impl ClusterOptions {
     }
 
     /// How long a node may be silent before the others take it for failed; 1 s unless said.
+    /// The longer, the later nodes hear of changes: with 20 s a cluster takes 8 s to form.
     #[must_use]
     pub fn node_timeout(mut self, timeout: Duration) -> Self {
         self.node_timeout = timeout;
@@ -178,9 +179,10 @@ impl Cluster {
     }
 
     /// Makes a replica of this slot its primary and waits until all nodes that run agree; returns the new primary.
+    /// The old may be stopped or killed, but not for so long that the replica acts on its own: see
+    /// [`ClusterOptions::node_timeout`].
     pub fn failover(&self, slot: u16, how: Failover) -> &Node {
-        let old = self.primary_of(slot);
-        let new = *self.replicas_of(slot).first().expect("a replica that runs");
+        let (old, new) = self.pair(slot).expect("a replica that runs");
         let command: &[&str] = match how {
             Failover::Graceful => &["CLUSTER", "FAILOVER"],
             Failover::Force => &["CLUSTER", "FAILOVER", "FORCE"],
@@ -192,6 +194,16 @@ impl Cluster {
             wait_until("the old primary follows the new", || old.this().primary_id.as_ref() == Some(&new.id));
         }
         new
+    }
+
+    /// The primary of a slot, which may not run, and a replica of it, which does.
+    fn pair(&self, slot: u16) -> Option<(&Node, &Node)> {
+        self.running().find_map(|replica| {
+            let primary = replica.this().primary_id?;
+            let has_slot = |member: &Member| member.id == primary && member.has(slot);
+            let old = self.nodes.iter().find(|node| node.id == primary)?;
+            replica.members().iter().any(has_slot).then_some((old, replica))
+        })
     }
 
     /// Moves a slot with its keys, as resharding does.
@@ -226,7 +238,7 @@ impl Cluster {
                 break;
             }
             moved += keys.len();
-            let port = migration.to.redis.port().to_string();
+            let port = migration.to.redis.client_port().to_string();
             let mut command: Vec<Vec<u8>> = ["MIGRATE", "127.0.0.1", &port, "", "0", "5000"].map(Into::into).into();
             if let Some(password) = migration.to.redis.password() {
                 command.extend([b"AUTH".to_vec(), password.into_bytes()]);
@@ -298,9 +310,10 @@ impl Node {
         let id = redis.command(&["CLUSTER", "MYID"]).text();
         redis.command(&["CLUSTER", "SET-CONFIG-EPOCH", &(number + 1).to_string()]).ok();
         let proxy = options.proxied.then(|| {
-            let proxy = Proxy::start(redis.address());
+            let proxy = Proxy::start(format!("127.0.0.1:{}", redis.client_port()));
             redis.set("cluster-announce-ip", "127.0.0.1");
-            redis.set("cluster-announce-port", &proxy.port().to_string());
+            let setting = if redis.has_tls() { "cluster-announce-tls-port" } else { "cluster-announce-port" };
+            redis.set(setting, &proxy.port().to_string());
             redis.set("cluster-announce-bus-port", &redis.bus_port().to_string());
             proxy
         });
@@ -319,7 +332,7 @@ impl Node {
 
     /// The port where clients find the node: the proxy's, if there is one.
     pub fn port(&self) -> u16 {
-        self.proxy.as_ref().map_or(self.redis.port(), Proxy::port)
+        self.proxy.as_ref().map_or(self.redis.client_port(), Proxy::port)
     }
 
     /// The server itself, whose address is never the proxy's.

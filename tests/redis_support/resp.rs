@@ -1,10 +1,14 @@
 //! As much of a Redis client as administering a test's server takes: RESP 2, one command after the other, blocking.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::{TcpStream, ToSocketAddrs};
+use std::net::{IpAddr, TcpStream, ToSocketAddrs};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
+
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ClientConnection, StreamOwned};
 
 use super::PATIENCE;
 
@@ -87,6 +91,12 @@ impl Stream for UnixStream {
     }
 }
 
+impl Stream for StreamOwned<ClientConnection, TcpStream> {
+    fn set_patience(&self, patience: Duration) -> io::Result<()> {
+        self.sock.set_read_timeout(Some(patience))
+    }
+}
+
 /// One connection, for commands that belong together (`ASKING`, `MULTI`) and for what happens to connections.
 pub struct Connection {
     stream: BufReader<Box<dyn Stream>>,
@@ -98,6 +108,15 @@ impl Connection {
         let stream = TcpStream::connect(address)?;
         stream.set_nodelay(true)?;
         Self::over(stream)
+    }
+
+    /// Connects over TLS to a server named `127.0.0.1`. Whether it wants this client shows in its first answer.
+    pub fn tls(address: impl ToSocketAddrs, client: ClientConfig) -> io::Result<Self> {
+        let stream = TcpStream::connect(address)?;
+        stream.set_nodelay(true)?;
+        let name = ServerName::from(IpAddr::from([127, 0, 0, 1]));
+        let connection = ClientConnection::new(Arc::new(client), name).map_err(io::Error::other)?;
+        Self::over(StreamOwned::new(connection, stream))
     }
 
     /// Connects to a Unix socket. An answer may take [`PATIENCE`].

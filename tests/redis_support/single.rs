@@ -3,13 +3,15 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use rustix::process::{Pid, Signal, kill_process};
 
+use super::guard;
 use super::ports::free_port;
 use super::resp::{Connection, Reply};
+use super::tls::{Certificates, ClientCertificate};
 use super::{PATIENCE, POLL, wait_until};
 
 /// What a server is started with.
@@ -17,7 +19,17 @@ use super::{PATIENCE, POLL, wait_until};
 pub struct Options {
     flags: Vec<String>,
     password: Option<String>,
-    cluster: bool,
+    certificates: Option<Arc<Certificates>>,
+    kind: Kind,
+}
+
+/// What a server is.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+enum Kind {
+    #[default]
+    Alone,
+    ClusterNode,
+    Sentinel,
 }
 
 impl Options {
@@ -45,10 +57,30 @@ impl Options {
         self.flags(&["--user", name, "on", &format!(">{password}")]).flags(rules)
     }
 
+    /// A port for TLS beside the plain one, with the server's certificate of these. Members of a cluster then use TLS
+    /// among each other, and the cluster names the TLS ports to clients.
+    #[must_use]
+    pub fn tls(mut self, certificates: &Arc<Certificates>, client: ClientCertificate) -> Self {
+        self.certificates = Some(Arc::clone(certificates));
+        let clients = match client {
+            ClientCertificate::Required => "yes",
+            ClientCertificate::Optional => "optional",
+            ClientCertificate::NotAsked => "no",
+        };
+        self.flags(&["--tls-auth-clients", clients])
+    }
+
     /// A member of a cluster, whose bus has a free port of its own (not the port plus 10 000).
     #[must_use]
     pub fn cluster_node(mut self) -> Self {
-        self.cluster = true;
+        self.kind = Kind::ClusterNode;
+        self
+    }
+
+    /// A sentinel, which watches other servers.
+    #[must_use]
+    pub fn sentinel(mut self) -> Self {
+        self.kind = Kind::Sentinel;
         self
     }
 
@@ -65,10 +97,16 @@ impl Options {
 #[derive(Debug)]
 pub struct Redis {
     options: Mutex<Options>,
-    port: u16,
-    bus_port: u16,
+    ports: Ports,
     process: Mutex<Process>,
     directory: tempfile::TempDir,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Ports {
+    plain: u16,
+    tls: u16,
+    bus: u16,
 }
 
 #[derive(Debug)]
@@ -92,10 +130,10 @@ impl Redis {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let directory = tempfile::tempdir().expect("a directory for redis-server");
-            let (port, bus_port) = (free_port(), free_port());
-            let child = spawn(&options, port, bus_port, directory.path());
+            let ports = Ports { plain: free_port(), tls: free_port(), bus: free_port() };
+            let child = spawn(&options, ports, directory.path());
             let process = Mutex::new(Process { child, stopped: false });
-            let redis = Self { options: Mutex::new(options.clone()), port, bus_port, process, directory };
+            let redis = Self { options: Mutex::new(options.clone()), ports, process, directory };
             if redis.answers_or_ends() {
                 return redis;
             }
@@ -106,25 +144,38 @@ impl Redis {
     }
 
     pub fn port(&self) -> u16 {
-        self.port
+        self.ports.plain
+    }
+
+    /// The port for TLS; nobody listens on it unless the [`Options`] say so.
+    pub fn tls_port(&self) -> u16 {
+        self.ports.tls
+    }
+
+    /// Where clients are meant to come: the port for TLS, if there is one.
+    pub fn client_port(&self) -> u16 {
+        if self.has_tls() { self.ports.tls } else { self.ports.plain }
+    }
+
+    pub fn has_tls(&self) -> bool {
+        self.options().certificates.is_some()
     }
 
     /// The port of the cluster bus; nobody listens on it unless this is a member of a cluster.
     pub fn bus_port(&self) -> u16 {
-        self.bus_port
+        self.ports.bus
     }
 
     /// `127.0.0.1:port`
     pub fn address(&self) -> String {
-        format!("127.0.0.1:{}", self.port)
+        format!("127.0.0.1:{}", self.ports.plain)
     }
 
-    /// `redis://127.0.0.1:port`, with the password, if there is one.
+    /// `redis://127.0.0.1:port` or, with TLS, `rediss://`, with the password, if there is one.
     pub fn url(&self) -> String {
-        match self.password() {
-            Some(password) => format!("redis://:{password}@127.0.0.1:{}", self.port),
-            None => format!("redis://127.0.0.1:{}", self.port),
-        }
+        let scheme = if self.has_tls() { "rediss" } else { "redis" };
+        let password = self.password().map_or(String::new(), |password| format!(":{password}@"));
+        format!("{scheme}://{password}127.0.0.1:{}", self.client_port())
     }
 
     /// The password of the user `default`.
@@ -215,6 +266,7 @@ impl Redis {
         // Both fail only when it is gone already.
         let _ = process.child.kill();
         let _ = process.child.wait();
+        guard::ended(process.child.id(), self.directory.path());
     }
 
     /// Starts the server again on the same port, empty; kills it before when it runs.
@@ -222,7 +274,7 @@ impl Redis {
         self.sigkill();
         let deadline = Instant::now() + PATIENCE;
         loop {
-            let child = spawn(&self.options(), self.port, self.bus_port, self.directory.path());
+            let child = spawn(&self.options(), self.ports, self.directory.path());
             *self.process() = Process { child, stopped: false };
             if self.answers_or_ends() {
                 return;
@@ -264,17 +316,38 @@ impl Drop for Redis {
     }
 }
 
-fn spawn(options: &Options, port: u16, bus_port: u16, directory: &Path) -> Child {
+fn spawn(options: &Options, ports: Ports, directory: &Path) -> Child {
     let mut command = Command::new("redis-server");
-    command.args(["--bind", "127.0.0.1", "--port", &port.to_string(), "--save", "", "--appendonly", "no"]);
+    if options.kind == Kind::Sentinel {
+        // It writes down there what it learns.
+        let file = directory.join("sentinel.conf");
+        let kept = std::fs::OpenOptions::new().create(true).append(true).open(&file);
+        kept.expect("a file for the sentinel");
+        command.arg(file).arg("--sentinel");
+    }
+    command.args(["--bind", "127.0.0.1", "--port", &ports.plain.to_string()]);
     command.arg("--dir").arg(directory).arg("--logfile").arg(log(directory)).arg("--unixsocket").arg(socket(directory));
-    // Replicas sync at once.
-    command.args(["--repl-diskless-sync-delay", "0", "--repl-ping-replica-period", "1"]);
-    if options.cluster {
-        command.args(["--cluster-enabled", "yes", "--cluster-port", &bus_port.to_string()]);
+    if options.kind != Kind::Sentinel {
+        command.args(["--save", "", "--appendonly", "no"]);
+        // A replica syncs at once, and is sent writes as soon as its link is up: after a diskless sync it would be
+        // sent none until its next report, which is a second in which a failover loses them.
+        command.args(["--repl-diskless-sync", "no", "--repl-ping-replica-period", "1"]);
+    }
+    if let Some(certificates) = &options.certificates {
+        command.args(["--tls-port", &ports.tls.to_string(), "--tls-ca-cert-file"]).arg(certificates.ca());
+        command.arg("--tls-cert-file").arg(certificates.server_certificate());
+        command.arg("--tls-key-file").arg(certificates.server_key());
+        if options.kind == Kind::ClusterNode {
+            command.args(["--tls-cluster", "yes", "--tls-replication", "yes"]);
+        }
+    }
+    if options.kind == Kind::ClusterNode {
+        command.args(["--cluster-enabled", "yes", "--cluster-port", &ports.bus.to_string()]);
     }
     command.args(&options.flags).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    command.spawn().expect("redis-server, which scripts/setup installs")
+    let child = command.spawn().expect("redis-server, which scripts/setup installs");
+    guard::started(child.id(), directory);
+    child
 }
 
 fn socket(directory: &Path) -> PathBuf {

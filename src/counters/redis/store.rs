@@ -72,10 +72,13 @@ pub(super) struct Inner<C> {
     fingerprints: Fingerprints,
     backends: Vec<Arc<Backend>>,
     /// One for each worker, and the last for everybody else.
-    lanes: Box<[(Arc<Lane>, Arc<Router<C>>)]>,
+    lanes: Box<[Way<C>]>,
     pub(super) shared: Arc<Shared<C>>,
     pub(super) fallback: Fallback<C>,
 }
+
+/// One worker's queue, and its connections.
+type Way<C> = (Arc<Lane>, Arc<Router<C>>);
 
 /// Hits of one request that need an answer from Redis, by their positions.
 type Positions = SmallVec<[usize; 4]>;
@@ -194,7 +197,7 @@ impl<C: Clock + Clone> RedisStore<C> {
 }
 
 impl<C: Clock + Clone> Inner<C> {
-    pub(super) fn lane(&self) -> &(Arc<Lane>, Arc<Router<C>>) {
+    pub(super) fn lane(&self) -> &Way<C> {
         &self.lanes[LANE.get().min(self.lanes.len() - 1)]
     }
 

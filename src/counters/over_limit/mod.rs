@@ -6,13 +6,23 @@
 //! and what other replicas charge only fills it; so if the remembered state denies a hit at that time, the true one
 //! denies it now. Costs, changed limits and the wait are the core's business, as with any other state.
 //!
-//! What makes room otherwise than by time has to be announced: a refund, a release, an operator's reset. Then the entry
-//! is forgotten, and nothing is remembered that was asked before. When announcements may have been missed, everything
-//! is forgotten and nothing remembered until they come again ([`OverLimitMemory::suspend`]). And in any case one hit
-//! per [`OverLimitOptions::ask_again`] goes through to the store, which bounds what a lost announcement, or a clock of the store set forward, can do.
+//! What makes room otherwise than by time has to be announced: a refund, a release, an operator's reset. From the
+//! announcement's arrival the entry is forgotten, and nothing is remembered that was asked before. When announcements
+//! may have been missed, everything is forgotten and nothing remembered until they come again
+//! ([`OverLimitMemory::suspend`]).
 //!
-//! Denied hits that are answered here are not recorded. With `over: record` that is right for a `fixed_window`, where
-//! a count beyond the limit changes nothing before the window ends; the other algorithms are remembered with
+//! **Bound.** In any case one hit per [`OverLimitOptions::ask_again`] goes through to the store, and the latest answer
+//! replaces what was known: an entry that is wrong denies for no longer than that, as long as the store answers. What
+//! can make it wrong is an announcement that is lost or still on its way, a store that has lost counters or whose clock
+//! was set forward, and clocks that do not run equally fast, as that of a machine that was suspended. A bucket drains at
+//! the rate of its limit, so that another replica which goes by a higher limit already, or still, empties it sooner;
+//! here an entry of a bucket answers only for the amount it was asked with. The other algorithms have no such
+//! exception, however limits change.
+//!
+//! **Not recorded.** Denied hits that are answered here are not recorded. With `over: record` only a `fixed_window` is
+//! remembered: its count, once above the limit, decides the same however far above, until the window ends. (When
+//! something is given back in the meantime, or the limit raised, it is the lower for them, and lets hits pass sooner;
+//! but never more than the limit, as only denied hits are missing.) The other algorithms are remembered with
 //! `over: drop` only. A `post_paid` limit denies only peeks, and is not remembered.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -37,9 +47,9 @@ const TOMBSTONES: usize = 64;
 /// How much is remembered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OverLimitOptions {
-    /// The most counters remembered; 0 remembers none.
+    /// The most counters remembered, rounded up to a multiple of 64; 0 remembers none.
     pub max_counters: usize,
-    /// How often a hit on a remembered counter asks the store all the same.
+    /// How often a hit on a remembered counter asks the store all the same; with zero every one does.
     pub ask_again: Duration,
 }
 
@@ -53,11 +63,15 @@ impl Default for OverLimitOptions {
 struct Entry {
     key: Fingerprint,
     state: State,
-    /// The store's clock less the local one, at least.
+    /// The amount of the limit that it was asked with.
+    amount: u64,
+    /// Local time at which it was asked.
+    sent: Micros,
+    /// The store's clock is at most so far ahead of the local one.
     ahead: i64,
     /// Local time from which on the store is asked again.
     ask_from: Micros,
-    /// Local time from which on it denies nothing any more.
+    /// Local time from which on the counter is as new.
     until: Micros,
 }
 
@@ -104,18 +118,28 @@ impl OverLimitMemory {
     }
 
     /// The denial of an operation, if it is certain. `now` is local monotonic time.
+    ///
+    /// Once in [`OverLimitOptions::ask_again`] it is `None` all the same, and the caller is to ask the store.
     pub fn answer(&self, key: Fingerprint, limit: &Limit, operation: Operation, now: Micros) -> Option<Outcome> {
         if self.capacity == 0 || !is_kept(limit) || matches!(operation, Operation::Refund(_)) {
             return None;
         }
         let mut shard = self.shard(key);
-        let entry = shard.entries.find_mut(key.low, |entry| entry.key == key)?;
+        let mut found = shard.entries.find_entry(key.low, |entry| entry.key == key).ok()?;
+        let entry = found.get_mut();
+        if limit.algorithm().has_burst() && entry.amount != limit.amount() {
+            return None;
+        }
         if now >= entry.ask_from {
             entry.ask_from = now + self.ask_again;
             return None;
         }
         let outcome = entry.state.evaluate(limit, there(now, entry.ahead), operation);
         if outcome.allowed() {
+            if now >= entry.until {
+                found.remove();
+                self.entries.fetch_sub(1, Ordering::Relaxed);
+            }
             return None;
         }
         drop(shard);
@@ -141,13 +165,14 @@ impl OverLimitMemory {
             return;
         }
         if shard.entries.len() >= self.capacity && shard.entries.find(key.low, |entry| entry.key == key).is_none() {
-            self.entries.fetch_sub(shard.make_room(sent), Ordering::Relaxed);
+            self.entries.fetch_sub(shard.make_room(), Ordering::Relaxed);
             self.evicted.fetch_add(1, Ordering::Relaxed);
         }
-        let entry = Entry { key, state: state.clone(), ahead, ask_from: sent + self.ask_again, until };
+        let (state, ask_from) = (state.clone(), sent + self.ask_again);
+        let entry = Entry { key, state, amount: limit.amount(), sent, ahead, ask_from, until };
         match shard.entries.entry(key.low, |entry| entry.key == key, |entry| entry.key.low) {
-            // Both are true; the one that denies longer is of more use.
-            Slot::Occupied(known) if known.get().until > entry.until => {}
+            // Overtaken on the way.
+            Slot::Occupied(known) if known.get().sent > sent => {}
             Slot::Occupied(mut known) => *known.get_mut() = entry,
             Slot::Vacant(vacant) => {
                 vacant.insert(entry);
@@ -180,9 +205,7 @@ impl OverLimitMemory {
         for shard in &self.shards {
             let mut shard = lock(shard);
             self.entries.fetch_sub(shard.entries.len(), Ordering::Relaxed);
-            shard.entries.clear();
-            shard.forgotten.clear();
-            shard.all_forgotten = shard.all_forgotten.max(now);
+            shard.forget_all(now);
         }
     }
 
@@ -272,10 +295,23 @@ impl Shard {
         }
     }
 
-    /// Removes one of a few entries: the one that ends first.
-    fn make_room(&mut self, now: Micros) -> usize {
-        let skip = fastrand::usize(..self.entries.len().max(1));
-        let victim = self.entries.iter().cycle().skip(skip).take(SAMPLE).min_by_key(|entry| entry.until.max(now));
-        victim.map(|entry| entry.key).map_or(0, |key| self.remove(key))
+    fn forget_all(&mut self, now: Micros) {
+        self.entries.clear();
+        // Another thread may have looked at the clock later and be here already.
+        let latest = self.forgotten.drain(..).map(|(_, at)| at).max();
+        self.all_forgotten = self.all_forgotten.max(now).max(latest.unwrap_or_default());
+    }
+
+    /// Removes one of a few entries: the one that is as new first.
+    fn make_room(&mut self) -> usize {
+        let buckets = self.entries.num_buckets();
+        let first = fastrand::usize(..buckets.max(1));
+        // Most buckets of a full shard hold an entry.
+        let sample = (0..buckets).filter_map(|step| self.entries.get_bucket((first + step) % buckets)).take(SAMPLE);
+        let victim = sample.min_by_key(|entry| entry.until).map(|entry| entry.key);
+        victim.map_or(0, |key| self.remove(key))
     }
 }
+
+#[cfg(test)]
+mod tests;
