@@ -192,7 +192,7 @@ fn trouble(error: &Error, section: &str) -> Trouble {
         format!("check {section}.username and {section}.password")
     } else if has("noperm") {
         "give this user the categories +@connection, and for counters +@scripting +@read +@write +@pubsub".to_owned()
-    } else if has("certificate") && has("unknownissuer") {
+    } else if has("unknownissuer") || has("badsignature") {
         format!("the server's certificate is signed by nobody known: set {section}.tls.ca to its authority")
     } else if has("notvalidforname") {
         format!("connect to a name in the server's certificate, or set {section}.tls.verify_hostname: false")
@@ -211,5 +211,25 @@ fn trouble(error: &Error, section: &str) -> Trouble {
     } else {
         format!("check {section}.urls; if the server speaks TLS on this port, set {section}.tls.enabled")
     };
-    Trouble { message: details.to_owned(), advice }
+    Trouble { message: words(details).to_owned(), advice }
+}
+
+/// The part of an error's text that is for people; errors of the system come with their Rust around them.
+fn words(details: &str) -> &str {
+    let inner = |before: &str, after: char| Some(details.split_once(before)?.1.rsplit_once(after)?.0.trim_end());
+    inner("message: \"", '"').or_else(|| inner("error: ", '}')).unwrap_or(details)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_are_told_in_words() {
+        let refused = "Os { code: 111, kind: ConnectionRefused, message: \"Connection refused\" }";
+        assert_eq!(words(refused), "Connection refused");
+        let unknown = "Custom { kind: InvalidData, error: InvalidCertificate(UnknownIssuer) }";
+        assert_eq!(words(unknown), "InvalidCertificate(UnknownIssuer)");
+        assert_eq!(words("NOAUTH Authentication required."), "NOAUTH Authentication required.");
+    }
 }
