@@ -189,6 +189,8 @@ impl Program {
                                     && let Some(state) = state
                                 {
                                     remember(shared, part.key, &part.limit, state, reply.now, sent);
+                                } else if outcome.allowed() {
+                                    shared.memory.passed(part.key);
                                 }
                             }
                         }

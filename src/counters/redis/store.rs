@@ -248,7 +248,10 @@ impl<C: Clock + Clone> Inner<C> {
         let mut replies: SmallVec<[Reply; 4]> = SmallVec::new();
         let mut asked = Positions::new();
         for (position, (hit, key)) in hits.iter().zip(&keys).enumerate() {
-            match self.shared.memory.answer(*key, hit.limit, hit.operation, now) {
+            // What the request does to the same counter before, a refund perhaps, is not remembered yet.
+            let follows = asked.iter().any(|&before| keys[before] == *key);
+            let remembered = || self.shared.memory.answer(*key, hit.limit, hit.operation, now);
+            match (!follows).then(remembered).flatten() {
                 Some(outcome) => replies.push(Reply::Remembered(outcome)),
                 None => {
                     asked.push(position);
