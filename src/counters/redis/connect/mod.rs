@@ -3,10 +3,12 @@
 //! fred's defaults are changed where they would charge twice or wait for ever: a command is sent at most once, every
 //! one has a time, queues are bounded. Connections are tried for ever, with growing pauses and jitter.
 
+mod complaints;
 mod tls;
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use fred::clients::{Client, SubscriberClient};
@@ -15,6 +17,7 @@ use fred::types::config::{
     TlsConfig, UnresponsiveConfig,
 };
 
+use self::complaints::Complaints;
 use super::backend::Kind;
 use super::topology::NodeAddress;
 use crate::config::redis::{Endpoint, EndpointError, RedisConnection, RedisTls, Secret, Topology};
@@ -63,6 +66,7 @@ pub struct Connector {
     password: Option<Secret>,
     tls: Option<TlsConfig>,
     deadline: Duration,
+    complaints: Arc<Complaints>,
 }
 
 impl Connector {
@@ -89,7 +93,7 @@ impl Connector {
         // An address can ask for TLS on its own.
         let asked = endpoints.iter().any(Endpoint::asks_for_tls).then(RedisTls::default);
         let tls = settings.tls.clone().or(asked).as_ref().map(tls::client).transpose()?;
-        Ok(Self { kind, settings: settings.clone(), password, tls, deadline })
+        Ok(Self { kind, settings: settings.clone(), password, tls, deadline, complaints: Arc::default() })
     }
 
     /// How nodes are found.
@@ -98,12 +102,15 @@ impl Connector {
         self.kind.clone()
     }
 
-    /// Clients for one worker and one node, or the primary behind sentinels; not connected yet.
+    /// Clients for one worker and one node, or the primary behind sentinels; not connected yet. Made within a runtime,
+    /// they tell in the log why they cannot connect.
     #[must_use]
     pub fn clients(&self, address: &NodeAddress) -> Vec<Client> {
         let client = |_| {
             let (config, performance, connection, policy) = self.settings_for(address);
-            Client::new(config, Some(performance), Some(connection), Some(policy))
+            let client = Client::new(config, Some(performance), Some(connection), Some(policy));
+            self.complaints.listen(&client, address);
+            client
         };
         (0..self.settings.connections_per_worker.max(1)).map(client).collect()
     }
