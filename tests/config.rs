@@ -507,7 +507,8 @@ const DOCUMENT: &str = include_str!("../docs/configuration.md");
 #[test]
 fn the_documentation_has_every_setting() {
     let redis = "redis: { type: sentinel, urls: [a], sentinel: { master: m }, tls: { verify_hostname: false } }\n";
-    let config = from_yaml(&format!("grpc: {{ tls: {{ certificate: a, key: b }} }}\nrules: {{ runtime: {{}} }}\n{redis}"));
+    let config =
+        from_yaml(&format!("grpc: {{ tls: {{ certificate: a, key: b }} }}\nrules: {{ runtime: {{}} }}\n{redis}"));
     let mut config = config;
     config.rules.runtime = Some(Runtime::default());
     let tree = serde_json::to_value(&config).unwrap();
