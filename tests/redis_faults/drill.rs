@@ -149,18 +149,10 @@ fn verify(records: &[Record], flows: usize, begun: Instant) {
             (Answer::Late, _) => {}
         }
     }
-    let late = |of: &mut dyn Iterator<Item = &Record>| {
-        let (mut all, mut late) = (0_usize, 0_usize);
-        for record in of {
-            all += 1;
-            late += usize::from(record.answer == Answer::Late);
-        }
-        late as f64 / all.max(1) as f64
-    };
     let known = |record: &&Record| record.at < begun || record.at >= begun + DETECTION;
-    let ours = late(&mut records.iter().filter(|record| record.flow < flows).filter(known));
-    let control = late(&mut records.iter().filter(|record| record.flow >= flows));
-    let all = late(&mut records.iter().filter(|record| record.flow < flows));
+    let ours = late(records.iter().filter(|record| record.flow < flows).filter(known));
+    let control = late(records.iter().filter(|record| record.flow >= flows));
+    let all = late(records.iter().filter(|record| record.flow < flows));
     println!(
         "late: {:.2} % of {}, {:.2} % with detection, control {:.2} %",
         ours * 100.0,
@@ -171,4 +163,14 @@ fn verify(records: &[Record], flows: usize, begun: Instant) {
     // What this machine makes late without Redis, it may make late twice as often with it: more threads must run.
     let allowed = 0.01 + 2.0 * control;
     assert!(ours <= allowed, "{:.2} % were late, of the control {:.2} %", ours * 100.0, control * 100.0);
+}
+
+/// The share of requests that were not answered in time.
+pub fn late<'r>(records: impl Iterator<Item = &'r Record>) -> f64 {
+    let (mut all, mut late) = (0_u32, 0_u32);
+    for record in records {
+        all += 1;
+        late += u32::from(record.answer == Answer::Late);
+    }
+    f64::from(late) / f64::from(all.max(1))
 }

@@ -18,12 +18,13 @@ use crate::server_support::{OVER_LIMIT, channel, request};
 /// How long Envoy waits unless configured.
 pub const ENVOY: Duration = Duration::from_millis(20);
 
-/// Requests of one client to one server, on one counter.
+/// Requests of one client to one server, always the same.
 #[derive(Clone, Debug)]
 pub struct Flow {
     pub server: SocketAddr,
     /// The rule, see [`crate::site::RULES`].
     pub key: &'static str,
+    /// One, or several with commas between: each is a descriptor of its own.
     pub value: String,
     pub every: Duration,
 }
@@ -134,7 +135,8 @@ async fn run(flows: Vec<Flow>, into: Arc<Mutex<Vec<Record>>>, end: Arc<AtomicBoo
     for (number, flow) in flows.into_iter().enumerate() {
         let (_, client) = clients.iter().find(|(server, _)| *server == flow.server).unwrap();
         let (mut client, into, end) = (client.clone(), Arc::clone(&into), Arc::clone(&end));
-        let message = request("faults", &[&[(flow.key, flow.value.as_str())]]);
+        let entries: Vec<_> = flow.value.split(',').map(|value| [(flow.key, value)]).collect();
+        let message = request("faults", &entries.iter().map(|entry| &entry[..]).collect::<Vec<_>>());
         tasks.spawn(async move {
             let mut ticks = interval(flow.every);
             ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);

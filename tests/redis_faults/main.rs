@@ -9,8 +9,11 @@ mod redis_support;
 #[path = "../server_support/mod.rs"]
 mod server_support;
 
+mod cluster;
 mod drill;
 mod load;
 mod network;
+mod replicas;
+mod sentinel;
 mod single;
 mod site;
