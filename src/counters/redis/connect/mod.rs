@@ -155,6 +155,13 @@ impl Connector {
             ..Config::default()
         };
         let performance = PerformanceConfig { default_command_timeout: self.deadline, ..PerformanceConfig::default() };
+        // Where one name stands for whichever server is the primary, a replica means that the name has to be looked up
+        // again. Anything else that a server complains of is no better on another connection, and while the client
+        // connects, nothing is asked.
+        let reconnect_errors = match &self.kind {
+            Kind::Cluster(_) => Vec::new(),
+            Kind::Single(_) | Kind::Sentinel { .. } => vec![ReconnectError::ReadOnly, ReconnectError::MasterDown],
+        };
         let connection = ConnectionConfig {
             connection_timeout: settings.connect_timeout,
             internal_command_timeout: settings.connect_timeout,
@@ -163,8 +170,7 @@ impl Connector {
             unresponsive: UnresponsiveConfig { max_timeout: Some(UNRESPONSIVE), interval: UNRESPONSIVE_CHECK },
             auto_client_setname: true,
             reconnect_on_auth_error: true,
-            // What was the primary is none any more: look for the new one, by the sentinels or by its name.
-            reconnect_errors: vec![ReconnectError::ReadOnly, ReconnectError::MasterDown],
+            reconnect_errors,
             tcp: TcpConfig { nodelay: Some(true), ..TcpConfig::default() },
             ..ConnectionConfig::default()
         };
