@@ -102,6 +102,7 @@ fn cost() {
         }
         println!("{line}");
     }
+    memory(&server);
     let limit = limit(Algorithm::FixedWindow, 10_000, Over::Drop);
     let (all, inside) = measure(&server, HITS / 16, HITS, |call| {
         let program = Joint {
@@ -126,4 +127,35 @@ fn cost() {
         (call.script.sha1.clone(), call.keys, call.args)
     });
     println!("joint, 8 units of 2 fixed windows: {all:.2} ({inside:.2})");
+}
+
+/// Bytes that a key takes, with its name and its place in the table of keys and of expiries.
+fn memory(server: &Server) {
+    for algorithm in Algorithm::ALL {
+        for hits in [1, 100, 1_000] {
+            server.flush();
+            let used = || -> i64 {
+                let info: String = server.block_on(server.client.info(Some(InfoKind::Memory))).unwrap();
+                info.lines().find_map(|line| line.strip_prefix("used_memory:")).unwrap().trim().parse().unwrap()
+            };
+            let limit = limit(algorithm, 10_000, Over::Drop);
+            let before = used();
+            let count = 20_000 / hits;
+            for call in 0..count / 20 {
+                let counters = (0..20).map(|n| CounterProgram {
+                    counter: counter(
+                        &format!("rate_limit:{{edge|user_id|{:016}}}:fixed_window:60s", call * 20 + n),
+                        &limit,
+                    ),
+                    runs: [Operation::Charge(hits as u64).into()].into_iter().collect(),
+                });
+                let call = Independent { counters: counters.collect(), channel: Bytes::new() }.call(Micros::ZERO);
+                server.call(call);
+            }
+            println!("{algorithm}, {hits} hits: {} bytes a key", (used() - before) / (count / 20 * 20) as i64);
+            if algorithm != Algorithm::SlidingWindowLog {
+                break;
+            }
+        }
+    }
 }

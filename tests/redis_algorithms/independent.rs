@@ -54,13 +54,28 @@ fn agrees(server: &Server, schedule: &Schedule) {
             let real = real.unwrap();
             let expected = expected(&mut states[*key], &limit, now, runs);
             assert_eq!(real.outcomes.as_slice(), expected, "step {number}, counter {key} under {limit:?}: {runs:?}");
-            if schedule.algorithm != Algorithm::SlidingWindowLog {
+            if schedule.algorithm == Algorithm::SlidingWindowLog {
+                denies_no_more(&real.state, &states[*key], &limit, now, schedule.window);
+            } else {
                 assert_eq!(
                     real.state.evaluate(&limit, now, Operation::Charge(1)),
                     states[*key].evaluate(&limit, now, Operation::Charge(1)),
                     "step {number}, counter {key}"
                 );
             }
+        }
+    }
+}
+
+/// What is remembered of a log never denies what the log itself would not, however late.
+fn denies_no_more(remembered: &State, real: &State, limit: &Limit, now: Now, window: u64) {
+    let level = |state: &State| state.evaluate(limit, now, Operation::Charge(0)).level;
+    assert_eq!(level(remembered), level(real));
+    for after in [0, 1, window / 3, window / 2, window - 1, window, window + 1] {
+        let then = Now { wall: now.wall + Micros(after), mono: now.mono + Micros(after) };
+        for hits in [0, 1, 2, 5, limit.amount()] {
+            let denies = |state: &State| !state.evaluate(limit, then, Operation::Charge(hits)).allowed();
+            assert!(!denies(remembered) || denies(real), "{hits} after {after}: {remembered:?}, {real:?}");
         }
     }
 }

@@ -16,7 +16,7 @@ use crate::core::limit::Limit;
 
 /// The state: when the bucket is full, and under which amount. Packed, so that a state of any algorithm has 32 bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[repr(packed)]
+#[repr(C, packed)]
 pub struct TokenBucket {
     backlog: Backlog,
     /// Little-endian, `MAX_HITS` at most.

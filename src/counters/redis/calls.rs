@@ -151,7 +151,7 @@ impl Program {
                             let denied = replayed.outcomes.iter().any(|outcome| !outcome.allowed());
                             let gave_back = counter.runs.iter().any(|run| run.step.gives_back());
                             if gave_back {
-                                shared.memory.forget(key, sent);
+                                shared.memory.forget(key, shared.clock.now().mono);
                             } else if denied {
                                 let limit = &counter.counter.limit;
                                 remember(shared, key, limit, &replayed.state, reply.now, sent);
@@ -184,7 +184,7 @@ impl Program {
                                     .filter(|((counter, key), _)| **key == part.key && counter.limit == part.limit)
                                     .find_map(|(_, state)| state.as_ref());
                                 if part.step.gives_back() {
-                                    shared.memory.forget(part.key, sent);
+                                    shared.memory.forget(part.key, shared.clock.now().mono);
                                 } else if !outcome.allowed()
                                     && let Some(state) = state
                                 {

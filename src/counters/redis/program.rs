@@ -90,7 +90,7 @@ pub struct CounterProgram {
     pub runs: SmallVec<[Run; 2]>,
 }
 
-/// Steps on counters, each on its own.
+/// Steps on counters, each on its own. At most 65 535; those of one algorithm in a row cost a little less.
 #[derive(Clone, Debug, Default)]
 pub struct Independent {
     /// The counters, in order.
@@ -114,7 +114,8 @@ pub struct UnitStep {
 pub type Unit = SmallVec<[UnitStep; 4]>;
 
 /// Units of hits on counters. A unit in which an enforced charge is denied charges nothing; its refunds are performed
-/// all the same. Hits that are charged independently are units of one that is not enforced.
+/// all the same. Hits that are charged independently are units of one that is not enforced. At most 65 535 counters, and
+/// as many steps in a unit.
 #[derive(Clone, Debug, Default)]
 pub struct Joint {
     /// The counters.

@@ -1,6 +1,8 @@
 //! What scripts and we tell each other, byte by byte: little-endian, whole numbers as doubles, as the scripts have no
 //! others. The layouts are described in `scripts/*.lua`.
 
+use std::cell::Cell;
+
 use bytes::{BufMut, BytesMut};
 
 use super::program::{Counter, Held, Run, Step, UnitStep};
@@ -94,10 +96,13 @@ pub(super) fn put_run(buffer: &mut BytesMut, limit: &Limit, run: &Run) {
 
 /// Appends a unit.
 pub(super) fn put_unit(buffer: &mut BytesMut, counters: &[Counter], unit: &[UnitStep]) {
-    buffer.put_u8(u8::try_from(unit.len()).unwrap_or(u8::MAX));
-    for step in unit {
-        let Some(counter) = counters.get(step.counter) else { continue };
-        buffer.put_u16_le(u16::try_from(step.counter + 1).unwrap_or(u16::MAX));
+    let steps = unit.iter().filter_map(|step| {
+        let number = u16::try_from(step.counter + 1).ok()?;
+        Some((number, counters.get(step.counter)?, step))
+    });
+    buffer.put_u16_le(u16::try_from(steps.clone().count()).unwrap_or(u16::MAX));
+    for (number, counter, step) in steps.take(u16::MAX.into()) {
+        buffer.put_u16_le(number);
         buffer.put_u8(step.enforced.into());
         instruction(&counter.limit, &step.step, 1).put(buffer);
     }
@@ -213,13 +218,21 @@ pub(super) struct LogReply<'a> {
     /// The sequence number that the next hit gets.
     pub following: u64,
     asked: &'a [u8],
+    /// Where in `asked` to look first: hits are mostly asked for in the order in which they are told of.
+    hint: Cell<usize>,
 }
 
 impl<'a> LogReply<'a> {
     pub fn read(bytes: &'a [u8]) -> Option<Self> {
         let (head, asked) = bytes.split_at_checked(25)?;
         let numbers = Numbers(head.strip_prefix(&[6])?);
-        Some(Self { hits: numbers.get(0), newest: numbers.time(1), following: numbers.get(2), asked })
+        Some(Self {
+            hits: numbers.get(0),
+            newest: numbers.time(1),
+            following: numbers.get(2),
+            asked,
+            hint: Cell::new(0),
+        })
     }
 
     /// The hits that were asked for: their numbers in the window, and their times.
@@ -229,7 +242,15 @@ impl<'a> LogReply<'a> {
 
     /// The time of a hit that was asked for.
     pub fn time_of(&self, number: u64) -> Option<Micros> {
-        self.asked().find(|(asked, _)| *asked == number).map(|(_, time)| time)
+        let pairs = self.asked.len() / 16;
+        for position in (self.hint.get()..pairs).chain(0..pairs) {
+            let pair = Numbers(self.asked.get(position * 16..)?);
+            if pair.get(0) == number {
+                self.hint.set(position);
+                return Some(pair.time(1));
+            }
+        }
+        None
     }
 }
 

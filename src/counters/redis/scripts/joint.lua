@@ -52,7 +52,7 @@ end
 local units = ARGV[#KEYS + 1]
 local position, length = 1, #units
 while position <= length do
-  local count, begin = unpack('<B', units, position)
+  local count, begin = unpack('<H', units, position)
   -- On a copy first.
   local TX, TY, TW, changes, gifts = {}, {}, {}, {}, {}
   local refused, broken = false, false

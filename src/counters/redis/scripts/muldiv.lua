@@ -5,11 +5,18 @@ local function muldiv(a, b, c, m)
     local rest = sum % m
     return (sum - rest) / m, rest
   end
-  -- Long multiplication in quotients and remainders, which stay below 2^53, from b's highest bit to its lowest.
+  -- Long multiplication in quotients and remainders, which stay below 2^53, from the highest bit of the smaller factor
+  -- to its lowest.
+  if a < b then
+    a, b = b, a
+  end
   local rest_a = a % m
   local quotient_a = (a - rest_a) / m
   local quotient, rest = 0, 0
-  local bit = 4503599627370496
+  local bit = 1
+  while bit + bit <= b do
+    bit = bit + bit
+  end
   while bit >= 1 do
     if rest >= m - rest then
       quotient, rest = 2 * quotient + 1, rest - (m - rest)

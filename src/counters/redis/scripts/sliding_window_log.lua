@@ -114,11 +114,17 @@ local function close(key, hits, removed, log, _, _, _, dirty)
   -- Those that have left the window are still there.
   local stale = log.newest > 0 and call('ZCARD', key) - before or 0
   if asked then
-    local parts = {reply}
-    for i = 1, #asked do
-      local rank = format('%d', stale + asked[i])
-      local found = call('ZRANGE', key, rank, rank, 'WITHSCORES')
-      parts[i + 1] = pack('<dd', asked[i], tonumber(found[2]))
+    local parts, i = {reply}, 1
+    while i <= #asked do
+      local first, last = asked[i], asked[i]
+      while asked[i + 1] == last + 1 do
+        i, last = i + 1, last + 1
+      end
+      local found = call('ZRANGE', key, format('%d', stale + first), format('%d', stale + last), 'WITHSCORES')
+      for number = first, last do
+        parts[#parts + 1] = pack('<dd', number, tonumber(found[2 * (number - first) + 2]))
+      end
+      i = i + 1
     end
     reply = table.concat(parts)
   end

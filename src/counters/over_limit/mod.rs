@@ -1,26 +1,36 @@
 //! Counters known to be over their limit, so that floods never reach the store.
 //!
-//! An entry is the counter's state as the store answered it, and what the store's clock then was, seen from here:
-//! `ahead = store's now - local time at sending`. As the store can only have worked after the request was sent,
-//! `local time + ahead` is at or after the store's present at any later moment. Every state only empties with time,
-//! and what other replicas charge only fills it; so if the remembered state denies a hit at that time, the true one
-//! denies it now. Costs, changed limits and the wait are the core's business, as with any other state.
+//! **What is remembered** is the counter's state as the store answered it, and what the store's clock then was, seen
+//! from here: `ahead = store's now - local time at sending`. As the store can only have worked after the request was
+//! sent, `local time + ahead` is at or after the store's present at any later moment. Every state only empties with
+//! time, and what other replicas charge only fills it; so if the remembered state denies a hit at that time, the true
+//! one denies it now. Costs, changed limits and the wait are the core's business, as with any other state.
 //!
-//! What makes room otherwise than by time has to be announced: a refund, a release, an operator's reset. Then the entry
-//! is forgotten, and nothing is remembered that was asked before. When announcements may have been missed, everything
-//! is forgotten and nothing remembered until they come again ([`OverLimitMemory::suspend`]). And in any case one hit
-//! per [`OverLimitOptions::ask_again`] goes through to the store, which bounds what a lost announcement, or a clock of the store set forward, can do.
+//! **What makes room otherwise than by time** has to be announced: a refund, a release, an operator's reset. Then the
+//! entry is forgotten ([`OverLimitMemory::forget`]), and nothing is remembered that was asked before. When
+//! announcements may have been missed, everything is forgotten and nothing remembered until they come again
+//! ([`OverLimitMemory::suspend`]). A new rule set is announced too ([`OverLimitMemory::forget_all`]): a smaller or larger
+//! amount alone does no harm, as limits come with the question; but a token bucket that is charged under one amount and
+//! asked under another drains at another rate than the one remembered.
 //!
-//! Denied hits that are answered here are not recorded. With `over: record` that is right for a `fixed_window`, where
-//! a count beyond the limit changes nothing before the window ends; the other algorithms are remembered with
-//! `over: drop` only. A `post_paid` limit denies only peeks, and is not remembered.
+//! **The promise.** Whatever is denied here, the store would deny at the same moment, save between a refund, release or
+//! reset and its announcement. Beyond that, one hit per [`OverLimitOptions::ask_again`] goes to the store although it
+//! would be denied, and what it finds replaces what is remembered. So an announcement that was lost, a clock of the
+//! store that was set forward (or another's, after a failover), and the drift of clocks do harm for no longer than that.
+//!
+//! **Recording.** Denied hits that are answered here are not recorded. With `over: record` that is right for a
+//! `fixed_window`, where a count beyond the limit changes nothing before the window ends (but for a refund, which
+//! un-denies so much the sooner); the other algorithms are remembered with `over: drop` only. A `post_paid` limit
+//! denies only peeks, and is not remembered.
+//!
+//! **Bounds.** There are never more than [`OverLimitOptions::max_counters`] entries; in a full shard a new one takes the
+//! place of one that denies nothing any more, or of another of a few. An entry takes about 120 bytes.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use hashbrown::HashTable;
-use hashbrown::hash_table::Entry as Slot;
 
 use super::fingerprint::Fingerprint;
 use crate::core::algorithm::{Outcome, State};
@@ -28,6 +38,7 @@ use crate::core::clock::{Micros, Now};
 use crate::core::descriptor::Operation;
 use crate::core::limit::{Algorithm, Limit, Over};
 
+/// Shards, where there are as many counters: enough that threads seldom meet.
 const SHARDS: usize = 64;
 /// Entries looked at for one to give way in a full shard.
 const SAMPLE: usize = 8;
@@ -53,11 +64,13 @@ impl Default for OverLimitOptions {
 struct Entry {
     key: Fingerprint,
     state: State,
-    /// The store's clock less the local one, at least.
+    /// Local time at which it was asked for.
+    sent: Micros,
+    /// The store's clock less the local one, at most: as if the store had answered at once.
     ahead: i64,
     /// Local time from which on the store is asked again.
     ask_from: Micros,
-    /// Local time from which on it denies nothing any more.
+    /// Local time from which on it denies nothing any more, under the limit that it was remembered for.
     until: Micros,
 }
 
@@ -67,13 +80,25 @@ struct Shard {
     /// Counters forgotten lately, and when: what was asked before that is not remembered.
     forgotten: Vec<(Fingerprint, Micros)>,
     /// The same for all other counters of the shard.
-    all_forgotten: Micros,
+    all_forgotten: Option<Micros>,
 }
 
-/// The memory.
+/// A lock alone on its cache lines, so that neighbours do not slow each other down.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct Locker(Mutex<Shard>);
+
+impl Locker {
+    fn lock(&self) -> MutexGuard<'_, Shard> {
+        // Nothing panics while a shard is locked; if it did, its entries would still be entries.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The memory. All times are readings of this process' monotonic clock, but for the store's own.
 #[derive(Debug)]
 pub struct OverLimitMemory {
-    shards: Box<[Mutex<Shard>]>,
+    shards: Box<[Locker]>,
     /// Entries of one shard.
     capacity: usize,
     ask_again: Micros,
@@ -88,9 +113,10 @@ impl OverLimitMemory {
     /// An empty one.
     #[must_use]
     pub fn new(options: OverLimitOptions) -> Self {
+        let shards = options.max_counters.clamp(1, SHARDS);
         Self {
-            shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
-            capacity: options.max_counters.div_ceil(SHARDS),
+            shards: (0..shards).map(|_| Locker::default()).collect(),
+            capacity: options.max_counters / shards,
             ask_again: options.ask_again.into(),
             suspended: AtomicBool::new(false),
             entries: AtomicUsize::new(0),
@@ -100,22 +126,22 @@ impl OverLimitMemory {
     }
 
     fn shard(&self, key: Fingerprint) -> MutexGuard<'_, Shard> {
-        lock(&self.shards[key.high as usize % SHARDS])
+        self.shards[key.high as usize % self.shards.len()].lock()
     }
 
-    /// The denial of an operation, if it is certain. `now` is local monotonic time.
+    /// The denial of an operation, if it is certain; else the store has to be asked.
     pub fn answer(&self, key: Fingerprint, limit: &Limit, operation: Operation, now: Micros) -> Option<Outcome> {
         if self.capacity == 0 || !is_kept(limit) || matches!(operation, Operation::Refund(_)) {
             return None;
         }
         let mut shard = self.shard(key);
         let entry = shard.entries.find_mut(key.low, |entry| entry.key == key)?;
-        if now >= entry.ask_from {
-            entry.ask_from = now + self.ask_again;
-            return None;
-        }
         let outcome = entry.state.evaluate(limit, there(now, entry.ahead), operation);
         if outcome.allowed() {
+            return None;
+        }
+        if now >= entry.ask_from {
+            entry.ask_from = now + self.ask_again;
             return None;
         }
         drop(shard);
@@ -140,20 +166,22 @@ impl OverLimitMemory {
         if self.suspended.load(Ordering::Acquire) {
             return;
         }
-        if shard.entries.len() >= self.capacity && shard.entries.find(key.low, |entry| entry.key == key).is_none() {
-            self.entries.fetch_sub(shard.make_room(sent), Ordering::Relaxed);
-            self.evicted.fetch_add(1, Ordering::Relaxed);
-        }
-        let entry = Entry { key, state: state.clone(), ahead, ask_from: sent + self.ask_again, until };
-        match shard.entries.entry(key.low, |entry| entry.key == key, |entry| entry.key.low) {
-            // Both are true; the one that denies longer is of more use.
-            Slot::Occupied(known) if known.get().until > entry.until => {}
-            Slot::Occupied(mut known) => *known.get_mut() = entry,
-            Slot::Vacant(vacant) => {
-                vacant.insert(entry);
-                self.entries.fetch_add(1, Ordering::Relaxed);
+        let ask_from = sent + self.ask_again;
+        let entry = Entry { key, state: state.clone(), sent, ahead, ask_from, until };
+        if let Some(known) = shard.entries.find_mut(key.low, |entry| entry.key == key) {
+            // Answers may overtake each other; the one that was asked for later knows more.
+            if known.sent <= entry.sent {
+                *known = entry;
             }
+            return;
         }
+        if shard.entries.len() >= self.capacity {
+            let evicted = shard.make_room(sent);
+            self.evicted.fetch_add(u64::from(evicted), Ordering::Relaxed);
+            self.entries.fetch_sub(1, Ordering::Relaxed);
+        }
+        shard.entries.insert_unique(key.low, entry, |entry| entry.key.low);
+        self.entries.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Forgets one counter, which has been given something back, and what was asked about it before `now`.
@@ -178,11 +206,11 @@ impl OverLimitMemory {
     /// Forgets everything, and what was asked before `now`.
     pub fn forget_all(&self, now: Micros) {
         for shard in &self.shards {
-            let mut shard = lock(shard);
+            let mut shard = shard.lock();
             self.entries.fetch_sub(shard.entries.len(), Ordering::Relaxed);
             shard.entries.clear();
             shard.forgotten.clear();
-            shard.all_forgotten = shard.all_forgotten.max(now);
+            shard.all_forgotten = shard.all_forgotten.max(Some(now));
         }
     }
 
@@ -222,15 +250,11 @@ impl OverLimitMemory {
         self.answered.load(Ordering::Relaxed)
     }
 
-    /// Entries that gave way to others so far.
+    /// Entries that gave way to others so far, although they still denied something.
     #[must_use]
     pub fn evicted(&self) -> u64 {
         self.evicted.load(Ordering::Relaxed)
     }
-}
-
-fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
-    shard.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Whether counters of this limit are remembered; see the module's documentation.
@@ -246,7 +270,8 @@ fn there(now: Micros, ahead: i64) -> Now {
 
 impl Shard {
     fn was_forgotten(&self, key: Fingerprint, sent: Micros) -> bool {
-        sent <= self.all_forgotten || self.forgotten.iter().any(|(forgotten, at)| *forgotten == key && sent <= *at)
+        Some(sent) <= self.all_forgotten
+            || self.forgotten.iter().any(|(forgotten, at)| *forgotten == key && sent <= *at)
     }
 
     fn note_forgotten(&mut self, key: Fingerprint, now: Micros) {
@@ -257,7 +282,7 @@ impl Shard {
         } else {
             // Too many to tell apart: what was asked before the oldest of them is not remembered, whatever it was.
             let oldest = (0..TOMBSTONES).min_by_key(|&at| self.forgotten[at].1).unwrap_or_default();
-            self.all_forgotten = self.all_forgotten.max(self.forgotten[oldest].1);
+            self.all_forgotten = self.all_forgotten.max(Some(self.forgotten[oldest].1));
             self.forgotten[oldest] = (key, now);
         }
     }
@@ -272,10 +297,20 @@ impl Shard {
         }
     }
 
-    /// Removes one of a few entries: the one that ends first.
-    fn make_room(&mut self, now: Micros) -> usize {
-        let skip = fastrand::usize(..self.entries.len().max(1));
-        let victim = self.entries.iter().cycle().skip(skip).take(SAMPLE).min_by_key(|entry| entry.until.max(now));
-        victim.map(|entry| entry.key).map_or(0, |key| self.remove(key))
+    /// Removes the one of a few entries that ends first; whether it still denied something. Not to be called on an
+    /// empty shard.
+    fn make_room(&mut self, now: Micros) -> bool {
+        let buckets = self.entries.num_buckets();
+        let first = fastrand::usize(..buckets.max(1));
+        let sample = (0..buckets).map(|step| (first + step) % buckets);
+        let sample = sample.filter_map(|bucket| Some((bucket, self.entries.get_bucket(bucket)?.until)));
+        let Some((bucket, until)) = sample.take(SAMPLE).min_by_key(|(_, until)| *until) else { return false };
+        if let Ok(entry) = self.entries.get_bucket_entry(bucket) {
+            entry.remove();
+        }
+        until > now
     }
 }
+
+#[cfg(test)]
+mod tests;
