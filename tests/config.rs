@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use tidegate::config::compat::{TABLE, Treatment, Weight};
+use tidegate::config::redis::{Secret, Topology};
 use tidegate::config::{Config, ConfigErrors, Flag, HeaderFamily, LoadOptions, Loaded, LogFormat, Runtime};
 
 /// Loads with a settings file of that text and those variables; keeps the directory until the end.
@@ -402,11 +403,80 @@ fn a_deployment_of_the_reference_means_the_same() {
     assert!(config.limiter.shadow_mode);
     assert_eq!(loaded.sources.of("http.address"), "HOST and PORT");
     let notes: Vec<_> = loaded.notes.iter().map(|note| (note.weight, note.names.join(" "))).collect();
-    let expected = [
-        (Weight::Warning, "BACKEND_TYPE REDIS_SOCKET_TYPE REDIS_URL".to_owned()),
-        (Weight::Info, "LOCAL_CACHE_SIZE_IN_BYTES".to_owned()),
-    ];
+    let expected =
+        [(Weight::Info, "REDIS_SOCKET_TYPE".to_owned()), (Weight::Info, "LOCAL_CACHE_SIZE_IN_BYTES".to_owned())];
     assert_eq!(notes, expected);
+    let redis = config.redis.as_ref().unwrap();
+    assert_eq!((redis.topology, &redis.urls[..]), (Topology::Single, &["redis:6379".to_owned()][..]));
+}
+
+#[test]
+fn the_redis_of_a_reference_deployment_is_found() {
+    let redis = |env: &[(&str, &str)]| from_env(env).config.redis.unwrap();
+    let cluster = redis(&[
+        ("REDIS_TYPE", "CLUSTER"),
+        ("REDIS_URL", "a:1,b:2"),
+        ("REDIS_AUTH", "user:pass:word"),
+        ("REDIS_TLS", "true"),
+        ("REDIS_TLS_CACERT", "/ca.pem"),
+        ("REDIS_TLS_SKIP_HOSTNAME_VERIFICATION", "true"),
+        ("REDIS_TIMEOUT", "5s"),
+        ("CACHE_KEY_PREFIX", "blue:"),
+    ]);
+    assert_eq!((cluster.topology, cluster.urls.join(" ")), (Topology::Cluster, "a:1 b:2".to_owned()));
+    assert_eq!(cluster.username.as_deref(), Some("user"));
+    assert_eq!(cluster.password, Some(Secret::new("pass:word")));
+    let tls = cluster.tls.unwrap();
+    assert_eq!((tls.ca, tls.verify_hostname), (Some(PathBuf::from("/ca.pem")), false));
+    assert_eq!(cluster.connect_timeout, Duration::from_secs(5));
+    assert_eq!(cluster.key_prefix, "blue:rate_limit");
+
+    let sentinel = redis(&[
+        ("REDIS_TYPE", "sentinel"),
+        ("REDIS_URL", "mymaster,s1:26379,s2:26379"),
+        ("REDIS_AUTH", "secret"),
+        ("REDIS_SENTINEL_AUTH", "watcher:other"),
+        ("REDIS_PERSECOND", "true"),
+        ("REDIS_PERSECOND_URL", "redis://me:mine@fast:6379"),
+    ]);
+    let asked = sentinel.sentinel.unwrap();
+    assert_eq!((sentinel.topology, &*asked.master), (Topology::Sentinel, "mymaster"));
+    assert_eq!(sentinel.urls, ["s1:26379", "s2:26379"]);
+    assert_eq!(sentinel.password, Some(Secret::new("secret")));
+    assert_eq!((asked.username.as_deref(), asked.password), (Some("watcher"), Some(Secret::new("other"))));
+    let fast = sentinel.per_second.unwrap();
+    assert_eq!((&fast.urls[..], fast.username.as_deref()), (&["fast:6379".to_owned()][..], Some("me")));
+    assert_eq!(fast.password, Some(Secret::new("mine")));
+}
+
+#[test]
+fn passwords_are_never_shown() {
+    let yaml =
+        "redis: { urls: [redis:6379], password: hunter2, sentinel: { master: m, password: hunter3 }, type: sentinel }";
+    let (result, _) = load_all(yaml, &[], &[]);
+    let loaded = result.unwrap();
+    let shown = format!("{}{:?}", loaded.print(), loaded.config);
+    assert!(!shown.contains("hunter"), "{shown}");
+    assert!(shown.contains("password: \"***\""), "{shown}");
+}
+
+#[test]
+fn settings_of_redis_are_checked() {
+    for (yaml, field) in [
+        ("redis: { type: cluster }", "redis.urls"),
+        ("redis: { urls: [a:1, b:2] }", "redis.urls"),
+        ("redis: { urls: [a:1], type: sentinel }", "redis.sentinel.master"),
+        ("redis: { urls: [a:1], type: cluster, database: 3 }", "redis.urls"),
+        ("redis: { urls: [a:1], deadline: 1us }", "redis.deadline"),
+        ("redis: { urls: [a:1], key_prefix: '{x}' }", "redis.key_prefix"),
+        ("redis: { urls: [a:1], password: x, password_file: y }", "redis.password_file"),
+        ("redis: { urls: [a:1], breaker: { failures: 0 } }", "redis.breaker.failures"),
+        ("redis: { urls: [a:1], per_second: {} }", "redis.per_second.urls"),
+    ] {
+        let (result, _) = load_all(yaml, &[], &[]);
+        let errors = result.unwrap_err().to_string();
+        assert!(errors.contains(field), "{yaml}: {errors}");
+    }
 }
 
 #[test]
@@ -436,7 +506,8 @@ const DOCUMENT: &str = include_str!("../docs/configuration.md");
 
 #[test]
 fn the_documentation_has_every_setting() {
-    let config = from_yaml("grpc: { tls: { certificate: a, key: b } }\nrules: { runtime: {} }\n");
+    let redis = "redis: { type: sentinel, urls: [a], sentinel: { master: m }, tls: { verify_hostname: false } }\n";
+    let config = from_yaml(&format!("grpc: {{ tls: {{ certificate: a, key: b }} }}\nrules: {{ runtime: {{}} }}\n{redis}"));
     let mut config = config;
     config.rules.runtime = Some(Runtime::default());
     let tree = serde_json::to_value(&config).unwrap();

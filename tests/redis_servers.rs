@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use redis_support::{
     Certificates, ClientCertificate, Cluster, ClusterOptions, Connection, End, Failover, Options, Proxy, Redis, Reply,
-    Sentinel, slot_of, wait_until,
+    SLOTS, Sentinel, slot_of, wait_until,
 };
 
 #[test]
@@ -229,6 +229,20 @@ fn a_slot_migrates_with_its_keys() {
     cluster.migrate_slot(slot, from);
     assert!(keys.iter().all(|key| from.command(&["GET", key]).text() == *key));
     println!("there and back after {:?}", start.elapsed());
+}
+
+#[test]
+fn a_replica_takes_over_from_a_primary_that_hangs() {
+    let cluster = ClusterOptions::new(3, 1).node_timeout(Duration::from_secs(4)).start();
+    for (slot, how) in [(0, Failover::Force), (SLOTS - 1, Failover::Takeover)] {
+        let old = cluster.primary_of(slot);
+        old.sigstop();
+        let new = cluster.failover(slot, how);
+        assert_ne!(new.id(), old.id());
+        old.sigcont();
+        cluster.wait_until_healthy();
+        assert!(new.is_primary() && !old.is_primary());
+    }
 }
 
 #[test]

@@ -25,7 +25,7 @@ pub struct Redis {
     pub password: Option<Secret>,
     /// A file whose first line is the password, instead of `password`. Default: none.
     pub password_file: Option<PathBuf>,
-    /// The database's number, of a `single` server or behind sentinels. 0 to 15, default 0.
+    /// The database's number, of a `single` server or behind sentinels. 0 to 255, default 0.
     pub database: u8,
     /// What sentinels are asked; required with `sentinel`.
     pub sentinel: Option<Sentinel>,

@@ -38,6 +38,7 @@ impl ClusterOptions {
     }
 
     /// How long a node may be silent before the others take it for failed; 1 s unless said.
+    /// The longer, the later nodes hear of changes: with 20 s a cluster takes 8 s to form.
     #[must_use]
     pub fn node_timeout(mut self, timeout: Duration) -> Self {
         self.node_timeout = timeout;
@@ -178,9 +179,10 @@ impl Cluster {
     }
 
     /// Makes a replica of this slot its primary and waits until all nodes that run agree; returns the new primary.
+    /// The old may be stopped or killed, but not for so long that the replica acts on its own: see
+    /// [`ClusterOptions::node_timeout`].
     pub fn failover(&self, slot: u16, how: Failover) -> &Node {
-        let old = self.primary_of(slot);
-        let new = *self.replicas_of(slot).first().expect("a replica that runs");
+        let (old, new) = self.pair(slot).expect("a replica that runs");
         let command: &[&str] = match how {
             Failover::Graceful => &["CLUSTER", "FAILOVER"],
             Failover::Force => &["CLUSTER", "FAILOVER", "FORCE"],
@@ -192,6 +194,16 @@ impl Cluster {
             wait_until("the old primary follows the new", || old.this().primary_id.as_ref() == Some(&new.id));
         }
         new
+    }
+
+    /// The primary of a slot, which may not run, and a replica of it, which does.
+    fn pair(&self, slot: u16) -> Option<(&Node, &Node)> {
+        self.running().find_map(|replica| {
+            let primary = replica.this().primary_id?;
+            let has_slot = |member: &Member| member.id == primary && member.has(slot);
+            let old = self.nodes.iter().find(|node| node.id == primary)?;
+            replica.members().iter().any(has_slot).then_some((old, replica))
+        })
     }
 
     /// Moves a slot with its keys, as resharding does.

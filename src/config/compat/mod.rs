@@ -4,6 +4,7 @@
 //! ([`TABLE`]), and is either honoured, or told at start with what to do. None is ignored in silence.
 
 mod listeners;
+mod redis;
 mod table;
 
 use std::collections::BTreeMap;
@@ -86,6 +87,7 @@ impl Reference {
 pub(super) fn read(env: &Env<'_>, current: impl Fn(&str) -> Option<String>) -> Reference {
     let mut found = Reference::default();
     listeners::read(env, &current, &mut found);
+    redis::read(env, &current, &mut found);
     for (name, value) in env {
         let Some(entry) = table::find(name) else { continue };
         match entry.treatment {

@@ -34,10 +34,17 @@ pub(super) const TRACES_BY_HTTP: &str =
 
 const XDS: &str = "rules do not come by xDS in this version; give them as files";
 
-const IN_MEMORY: &str = "counters are kept in this process's memory in this version, so replicas do not share them and a restart forgets \
-     them; run one replica, or divide the limits by the number of replicas";
+const PIPELINED: &str = "not needed: calls of one moment always travel together";
 
-const MEMCACHE: &str = "counters are never kept in memcached; remove the setting";
+const POOL: &str =
+    "not needed: each worker has connections of its own, on which calls are pipelined (redis.connections_per_worker)";
+
+const STARTS: &str = "not needed: the server starts at once, and tries to reach Redis for ever";
+
+const ACTIVE: &str = "not needed: while Redis is away limiter.failure_mode answers; /readyz?verbose and the metrics \
+     tidegate_redis_* tell";
+
+pub(super) const MEMCACHE: &str = "counters are never kept in memcached; remove the setting";
 
 const RESOURCE: &str = "set OTEL_RESOURCE_ATTRIBUTES=service.namespace=...,service.instance.id=... instead";
 
@@ -130,7 +137,7 @@ pub const TABLE: &[Name] = &[
     name("DISABLE_STATS", Treatment::Special),
     name("GOSTATS_*", Treatment::Unneeded("not needed: settings of the Go metrics library")),
     // Counters
-    name("BACKEND_TYPE", Treatment::Unsupported(IN_MEMORY)),
+    name("BACKEND_TYPE", Treatment::Special),
     name(
         "EXPIRATION_JITTER_MAX_SECONDS",
         Treatment::Unneeded("not needed: counters expire one by one, each at its own time"),
@@ -138,11 +145,11 @@ pub const TABLE: &[Name] = &[
     name(
         "LOCAL_CACHE_SIZE_IN_BYTES",
         Treatment::Unneeded(
-            "not needed: counters are in this process's memory already; limiter.max_counters bounds them",
+            "not needed: counters over their limit are remembered anyway; redis.over_limit_memory bounds them",
         ),
     ),
     name("NEAR_LIMIT_RATIO", Treatment::Field("limiter.near_limit_ratio")),
-    name("CACHE_KEY_PREFIX", Treatment::Unneeded("not needed: counters in memory have no keys that others could see")),
+    name("CACHE_KEY_PREFIX", Treatment::Special),
     name(
         "STOP_CACHE_KEY_INCREMENT_WHEN_OVERLIMIT",
         Treatment::UnsupportedIfTrue(
@@ -158,41 +165,41 @@ pub const TABLE: &[Name] = &[
     name("QUOTA_MODE", Treatment::Switch("limiter.quota_mode")),
     name("RESPONSE_DYNAMIC_METADATA", Treatment::Switch("limiter.dynamic_metadata")),
     // Redis
-    name("REDIS_SOCKET_TYPE", Treatment::Unsupported(IN_MEMORY)),
-    name("REDIS_TYPE", Treatment::Unsupported(IN_MEMORY)),
-    name("REDIS_URL", Treatment::Unsupported(IN_MEMORY)),
-    name("REDIS_POOL_SIZE", Treatment::Unsupported(IN_MEMORY)),
-    name("REDIS_AUTH", Treatment::Unsupported(IN_MEMORY)),
-    name("REDIS_SENTINEL_AUTH", Treatment::Unsupported(IN_MEMORY)),
-    name("REDIS_TLS", Treatment::Unsupported(IN_MEMORY)),
-    name("REDIS_PIPELINE_WINDOW", Treatment::Unsupported(IN_MEMORY)),
-    name("REDIS_PIPELINE_LIMIT", Treatment::Unsupported(IN_MEMORY)),
-    name("REDIS_CLUSTER_PIPELINE_PARALLELISM", Treatment::Unsupported(IN_MEMORY)),
-    name("REDIS_POOL_ON_EMPTY_BEHAVIOR", Treatment::Unsupported(IN_MEMORY)),
-    name("REDIS_TIMEOUT", Treatment::Unsupported(IN_MEMORY)),
-    name("REDIS_PERSECOND", Treatment::Unsupported(IN_MEMORY)),
-    name("REDIS_PERSECOND_SOCKET_TYPE", Treatment::Unsupported(IN_MEMORY)),
-    name("REDIS_PERSECOND_TYPE", Treatment::Unsupported(IN_MEMORY)),
-    name("REDIS_PERSECOND_URL", Treatment::Unsupported(IN_MEMORY)),
-    name("REDIS_PERSECOND_POOL_SIZE", Treatment::Unsupported(IN_MEMORY)),
-    name("REDIS_PERSECOND_AUTH", Treatment::Unsupported(IN_MEMORY)),
-    name("REDIS_PERSECOND_SENTINEL_AUTH", Treatment::Unsupported(IN_MEMORY)),
-    name("REDIS_PERSECOND_TLS", Treatment::Unsupported(IN_MEMORY)),
-    name("REDIS_PERSECOND_PIPELINE_WINDOW", Treatment::Unsupported(IN_MEMORY)),
-    name("REDIS_PERSECOND_PIPELINE_LIMIT", Treatment::Unsupported(IN_MEMORY)),
-    name("REDIS_PERSECOND_CLUSTER_PIPELINE_PARALLELISM", Treatment::Unsupported(IN_MEMORY)),
-    name("REDIS_PERSECOND_POOL_ON_EMPTY_BEHAVIOR", Treatment::Unsupported(IN_MEMORY)),
-    name("REDIS_PERSECOND_TIMEOUT", Treatment::Unsupported(IN_MEMORY)),
-    name("REDIS_TLS_CLIENT_CERT", Treatment::Unsupported(IN_MEMORY)),
-    name("REDIS_TLS_CLIENT_KEY", Treatment::Unsupported(IN_MEMORY)),
-    name("REDIS_TLS_CACERT", Treatment::Unsupported(IN_MEMORY)),
-    name("REDIS_TLS_SKIP_HOSTNAME_VERIFICATION", Treatment::Unsupported(IN_MEMORY)),
-    name("REDIS_POOL_ON_EMPTY_WAIT_DURATION", Treatment::Unsupported(IN_MEMORY)),
-    name("REDIS_PERSECOND_POOL_ON_EMPTY_WAIT_DURATION", Treatment::Unsupported(IN_MEMORY)),
-    name("REDIS_HEALTH_CHECK_ACTIVE_CONNECTION", Treatment::Unsupported(IN_MEMORY)),
-    name("REDIS_STARTUP_INITIAL_INTERVAL", Treatment::Unsupported(IN_MEMORY)),
-    name("REDIS_STARTUP_MAX_INTERVAL", Treatment::Unsupported(IN_MEMORY)),
-    name("REDIS_STARTUP_MAX_ELAPSED_TIME", Treatment::Unsupported(IN_MEMORY)),
+    name("REDIS_SOCKET_TYPE", Treatment::Special),
+    name("REDIS_TYPE", Treatment::Special),
+    name("REDIS_URL", Treatment::Special),
+    name("REDIS_POOL_SIZE", Treatment::Unneeded(POOL)),
+    name("REDIS_AUTH", Treatment::Special),
+    name("REDIS_SENTINEL_AUTH", Treatment::Special),
+    name("REDIS_TLS", Treatment::Special),
+    name("REDIS_PIPELINE_WINDOW", Treatment::Unneeded(PIPELINED)),
+    name("REDIS_PIPELINE_LIMIT", Treatment::Unneeded(PIPELINED)),
+    name("REDIS_CLUSTER_PIPELINE_PARALLELISM", Treatment::Unneeded(PIPELINED)),
+    name("REDIS_POOL_ON_EMPTY_BEHAVIOR", Treatment::Unneeded(POOL)),
+    name("REDIS_TIMEOUT", Treatment::Special),
+    name("REDIS_PERSECOND", Treatment::Special),
+    name("REDIS_PERSECOND_SOCKET_TYPE", Treatment::Special),
+    name("REDIS_PERSECOND_TYPE", Treatment::Special),
+    name("REDIS_PERSECOND_URL", Treatment::Special),
+    name("REDIS_PERSECOND_POOL_SIZE", Treatment::Unneeded(POOL)),
+    name("REDIS_PERSECOND_AUTH", Treatment::Special),
+    name("REDIS_PERSECOND_SENTINEL_AUTH", Treatment::Special),
+    name("REDIS_PERSECOND_TLS", Treatment::Special),
+    name("REDIS_PERSECOND_PIPELINE_WINDOW", Treatment::Unneeded(PIPELINED)),
+    name("REDIS_PERSECOND_PIPELINE_LIMIT", Treatment::Unneeded(PIPELINED)),
+    name("REDIS_PERSECOND_CLUSTER_PIPELINE_PARALLELISM", Treatment::Unneeded(PIPELINED)),
+    name("REDIS_PERSECOND_POOL_ON_EMPTY_BEHAVIOR", Treatment::Unneeded(POOL)),
+    name("REDIS_PERSECOND_TIMEOUT", Treatment::Special),
+    name("REDIS_TLS_CLIENT_CERT", Treatment::Special),
+    name("REDIS_TLS_CLIENT_KEY", Treatment::Special),
+    name("REDIS_TLS_CACERT", Treatment::Special),
+    name("REDIS_TLS_SKIP_HOSTNAME_VERIFICATION", Treatment::Special),
+    name("REDIS_POOL_ON_EMPTY_WAIT_DURATION", Treatment::Unneeded(POOL)),
+    name("REDIS_PERSECOND_POOL_ON_EMPTY_WAIT_DURATION", Treatment::Unneeded(POOL)),
+    name("REDIS_HEALTH_CHECK_ACTIVE_CONNECTION", Treatment::Unneeded(ACTIVE)),
+    name("REDIS_STARTUP_INITIAL_INTERVAL", Treatment::Unneeded(STARTS)),
+    name("REDIS_STARTUP_MAX_INTERVAL", Treatment::Unneeded(STARTS)),
+    name("REDIS_STARTUP_MAX_ELAPSED_TIME", Treatment::Unneeded(STARTS)),
     // Memcache
     name("MEMCACHE_HOST_PORT", Treatment::Unsupported(MEMCACHE)),
     name("MEMCACHE_SRV", Treatment::Unsupported(MEMCACHE)),

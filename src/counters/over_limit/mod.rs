@@ -1,36 +1,36 @@
 //! Counters known to be over their limit, so that floods never reach the store.
 //!
-//! **What is remembered** is the counter's state as the store answered it, and what the store's clock then was, seen
-//! from here: `ahead = store's now - local time at sending`. As the store can only have worked after the request was
-//! sent, `local time + ahead` is at or after the store's present at any later moment. Every state only empties with
-//! time, and what other replicas charge only fills it; so if the remembered state denies a hit at that time, the true
-//! one denies it now. Costs, changed limits and the wait are the core's business, as with any other state.
+//! An entry is the counter's state as the store answered it, and what the store's clock then was, seen from here:
+//! `ahead = store's now - local time at sending`. As the store can only have worked after the request was sent,
+//! `local time + ahead` is at or after the store's present at any later moment. Every state only empties with time,
+//! and what other replicas charge only fills it; so if the remembered state denies a hit at that time, the true one
+//! denies it now. Costs, changed limits and the wait are the core's business, as with any other state.
 //!
-//! **What makes room otherwise than by time** has to be announced: a refund, a release, an operator's reset. Then the
-//! entry is forgotten ([`OverLimitMemory::forget`]), and nothing is remembered that was asked before. When
-//! announcements may have been missed, everything is forgotten and nothing remembered until they come again
-//! ([`OverLimitMemory::suspend`]). A new rule set is announced too ([`OverLimitMemory::forget_all`]): a smaller or larger
-//! amount alone does no harm, as limits come with the question; but a token bucket that is charged under one amount and
-//! asked under another drains at another rate than the one remembered.
+//! What makes room otherwise than by time has to be announced: a refund, a release, an operator's reset. From the
+//! announcement's arrival the entry is forgotten, and nothing is remembered that was asked before. When announcements
+//! may have been missed, everything is forgotten and nothing remembered until they come again
+//! ([`OverLimitMemory::suspend`]).
 //!
-//! **The promise.** Whatever is denied here, the store would deny at the same moment, save between a refund, release or
-//! reset and its announcement. Beyond that, one hit per [`OverLimitOptions::ask_again`] goes to the store although it
-//! would be denied, and what it finds replaces what is remembered. So an announcement that was lost, a clock of the
-//! store that was set forward (or another's, after a failover), and the drift of clocks do harm for no longer than that.
+//! **Bound.** In any case one hit per [`OverLimitOptions::ask_again`] goes through to the store, and the latest answer
+//! replaces what was known: an entry that is wrong denies for no longer than that, as long as the store answers. What
+//! can make it wrong is an announcement that is lost or still on its way, a store that has lost counters or whose clock
+//! was set forward, and clocks that do not run equally fast, as that of a machine that was suspended. A bucket drains at
+//! the rate of its limit, so that another replica which goes by a higher limit already, or still, empties it sooner;
+//! here an entry of a bucket answers only for the amount it was asked with. The other algorithms have no such
+//! exception, however limits change.
 //!
-//! **Recording.** Denied hits that are answered here are not recorded. With `over: record` that is right for a
-//! `fixed_window`, where a count beyond the limit changes nothing before the window ends (but for a refund, which
-//! un-denies so much the sooner); the other algorithms are remembered with `over: drop` only. A `post_paid` limit
-//! denies only peeks, and is not remembered.
-//!
-//! **Bounds.** There are never more than [`OverLimitOptions::max_counters`] entries; in a full shard a new one takes the
-//! place of one that denies nothing any more, or of another of a few. An entry takes about 120 bytes.
+//! **Not recorded.** Denied hits that are answered here are not recorded. With `over: record` only a `fixed_window` is
+//! remembered: its count, once above the limit, decides the same however far above, until the window ends. (When
+//! something is given back in the meantime, or the limit raised, it is the lower for them, and lets hits pass sooner;
+//! but never more than the limit, as only denied hits are missing.) The other algorithms are remembered with
+//! `over: drop` only. A `post_paid` limit denies only peeks, and is not remembered.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use hashbrown::HashTable;
+use hashbrown::hash_table::Entry as Slot;
 
 use super::fingerprint::Fingerprint;
 use crate::core::algorithm::{Outcome, State};
@@ -38,7 +38,6 @@ use crate::core::clock::{Micros, Now};
 use crate::core::descriptor::Operation;
 use crate::core::limit::{Algorithm, Limit, Over};
 
-/// Shards, where there are as many counters: enough that threads seldom meet.
 const SHARDS: usize = 64;
 /// Entries looked at for one to give way in a full shard.
 const SAMPLE: usize = 8;
@@ -48,9 +47,9 @@ const TOMBSTONES: usize = 64;
 /// How much is remembered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OverLimitOptions {
-    /// The most counters remembered; 0 remembers none.
+    /// The most counters remembered, rounded up to a multiple of 64; 0 remembers none.
     pub max_counters: usize,
-    /// How often a hit on a remembered counter asks the store all the same.
+    /// How often a hit on a remembered counter asks the store all the same; with zero every one does.
     pub ask_again: Duration,
 }
 
@@ -64,13 +63,15 @@ impl Default for OverLimitOptions {
 struct Entry {
     key: Fingerprint,
     state: State,
-    /// Local time at which it was asked for.
+    /// The amount of the limit that it was asked with.
+    amount: u64,
+    /// Local time at which it was asked.
     sent: Micros,
-    /// The store's clock less the local one, at most: as if the store had answered at once.
+    /// The store's clock is at most so far ahead of the local one.
     ahead: i64,
     /// Local time from which on the store is asked again.
     ask_from: Micros,
-    /// Local time from which on it denies nothing any more, under the limit that it was remembered for.
+    /// Local time from which on the counter is as new.
     until: Micros,
 }
 
@@ -80,25 +81,13 @@ struct Shard {
     /// Counters forgotten lately, and when: what was asked before that is not remembered.
     forgotten: Vec<(Fingerprint, Micros)>,
     /// The same for all other counters of the shard.
-    all_forgotten: Option<Micros>,
+    all_forgotten: Micros,
 }
 
-/// A lock alone on its cache lines, so that neighbours do not slow each other down.
-#[derive(Debug, Default)]
-#[repr(align(128))]
-struct Locker(Mutex<Shard>);
-
-impl Locker {
-    fn lock(&self) -> MutexGuard<'_, Shard> {
-        // Nothing panics while a shard is locked; if it did, its entries would still be entries.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// The memory. All times are readings of this process' monotonic clock, but for the store's own.
+/// The memory.
 #[derive(Debug)]
 pub struct OverLimitMemory {
-    shards: Box<[Locker]>,
+    shards: Box<[Mutex<Shard>]>,
     /// Entries of one shard.
     capacity: usize,
     ask_again: Micros,
@@ -113,10 +102,9 @@ impl OverLimitMemory {
     /// An empty one.
     #[must_use]
     pub fn new(options: OverLimitOptions) -> Self {
-        let shards = options.max_counters.clamp(1, SHARDS);
         Self {
-            shards: (0..shards).map(|_| Locker::default()).collect(),
-            capacity: options.max_counters / shards,
+            shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
+            capacity: options.max_counters.div_ceil(SHARDS),
             ask_again: options.ask_again.into(),
             suspended: AtomicBool::new(false),
             entries: AtomicUsize::new(0),
@@ -126,22 +114,32 @@ impl OverLimitMemory {
     }
 
     fn shard(&self, key: Fingerprint) -> MutexGuard<'_, Shard> {
-        self.shards[key.high as usize % self.shards.len()].lock()
+        lock(&self.shards[key.high as usize % SHARDS])
     }
 
-    /// The denial of an operation, if it is certain; else the store has to be asked.
+    /// The denial of an operation, if it is certain. `now` is local monotonic time.
+    ///
+    /// Once in [`OverLimitOptions::ask_again`] it is `None` all the same, and the caller is to ask the store.
     pub fn answer(&self, key: Fingerprint, limit: &Limit, operation: Operation, now: Micros) -> Option<Outcome> {
         if self.capacity == 0 || !is_kept(limit) || matches!(operation, Operation::Refund(_)) {
             return None;
         }
         let mut shard = self.shard(key);
-        let entry = shard.entries.find_mut(key.low, |entry| entry.key == key)?;
-        let outcome = entry.state.evaluate(limit, there(now, entry.ahead), operation);
-        if outcome.allowed() {
+        let mut found = shard.entries.find_entry(key.low, |entry| entry.key == key).ok()?;
+        let entry = found.get_mut();
+        if limit.algorithm().has_burst() && entry.amount != limit.amount() {
             return None;
         }
         if now >= entry.ask_from {
             entry.ask_from = now + self.ask_again;
+            return None;
+        }
+        let outcome = entry.state.evaluate(limit, there(now, entry.ahead), operation);
+        if outcome.allowed() {
+            if now >= entry.until {
+                found.remove();
+                self.entries.fetch_sub(1, Ordering::Relaxed);
+            }
             return None;
         }
         drop(shard);
@@ -166,22 +164,21 @@ impl OverLimitMemory {
         if self.suspended.load(Ordering::Acquire) {
             return;
         }
-        let ask_from = sent + self.ask_again;
-        let entry = Entry { key, state: state.clone(), sent, ahead, ask_from, until };
-        if let Some(known) = shard.entries.find_mut(key.low, |entry| entry.key == key) {
-            // Answers may overtake each other; the one that was asked for later knows more.
-            if known.sent <= entry.sent {
-                *known = entry;
+        if shard.entries.len() >= self.capacity && shard.entries.find(key.low, |entry| entry.key == key).is_none() {
+            self.entries.fetch_sub(shard.make_room(), Ordering::Relaxed);
+            self.evicted.fetch_add(1, Ordering::Relaxed);
+        }
+        let (state, ask_from) = (state.clone(), sent + self.ask_again);
+        let entry = Entry { key, state, amount: limit.amount(), sent, ahead, ask_from, until };
+        match shard.entries.entry(key.low, |entry| entry.key == key, |entry| entry.key.low) {
+            // Overtaken on the way.
+            Slot::Occupied(known) if known.get().sent > sent => {}
+            Slot::Occupied(mut known) => *known.get_mut() = entry,
+            Slot::Vacant(vacant) => {
+                vacant.insert(entry);
+                self.entries.fetch_add(1, Ordering::Relaxed);
             }
-            return;
         }
-        if shard.entries.len() >= self.capacity {
-            let evicted = shard.make_room(sent);
-            self.evicted.fetch_add(u64::from(evicted), Ordering::Relaxed);
-            self.entries.fetch_sub(1, Ordering::Relaxed);
-        }
-        shard.entries.insert_unique(key.low, entry, |entry| entry.key.low);
-        self.entries.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Forgets one counter, which has been given something back, and what was asked about it before `now`.
@@ -206,11 +203,9 @@ impl OverLimitMemory {
     /// Forgets everything, and what was asked before `now`.
     pub fn forget_all(&self, now: Micros) {
         for shard in &self.shards {
-            let mut shard = shard.lock();
+            let mut shard = lock(shard);
             self.entries.fetch_sub(shard.entries.len(), Ordering::Relaxed);
-            shard.entries.clear();
-            shard.forgotten.clear();
-            shard.all_forgotten = shard.all_forgotten.max(Some(now));
+            shard.forget_all(now);
         }
     }
 
@@ -250,11 +245,15 @@ impl OverLimitMemory {
         self.answered.load(Ordering::Relaxed)
     }
 
-    /// Entries that gave way to others so far, although they still denied something.
+    /// Entries that gave way to others so far.
     #[must_use]
     pub fn evicted(&self) -> u64 {
         self.evicted.load(Ordering::Relaxed)
     }
+}
+
+fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
+    shard.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Whether counters of this limit are remembered; see the module's documentation.
@@ -270,8 +269,7 @@ fn there(now: Micros, ahead: i64) -> Now {
 
 impl Shard {
     fn was_forgotten(&self, key: Fingerprint, sent: Micros) -> bool {
-        Some(sent) <= self.all_forgotten
-            || self.forgotten.iter().any(|(forgotten, at)| *forgotten == key && sent <= *at)
+        sent <= self.all_forgotten || self.forgotten.iter().any(|(forgotten, at)| *forgotten == key && sent <= *at)
     }
 
     fn note_forgotten(&mut self, key: Fingerprint, now: Micros) {
@@ -282,7 +280,7 @@ impl Shard {
         } else {
             // Too many to tell apart: what was asked before the oldest of them is not remembered, whatever it was.
             let oldest = (0..TOMBSTONES).min_by_key(|&at| self.forgotten[at].1).unwrap_or_default();
-            self.all_forgotten = self.all_forgotten.max(Some(self.forgotten[oldest].1));
+            self.all_forgotten = self.all_forgotten.max(self.forgotten[oldest].1);
             self.forgotten[oldest] = (key, now);
         }
     }
@@ -297,18 +295,21 @@ impl Shard {
         }
     }
 
-    /// Removes the one of a few entries that ends first; whether it still denied something. Not to be called on an
-    /// empty shard.
-    fn make_room(&mut self, now: Micros) -> bool {
+    fn forget_all(&mut self, now: Micros) {
+        self.entries.clear();
+        // Another thread may have looked at the clock later and be here already.
+        let latest = self.forgotten.drain(..).map(|(_, at)| at).max();
+        self.all_forgotten = self.all_forgotten.max(now).max(latest.unwrap_or_default());
+    }
+
+    /// Removes one of a few entries: the one that is as new first.
+    fn make_room(&mut self) -> usize {
         let buckets = self.entries.num_buckets();
         let first = fastrand::usize(..buckets.max(1));
-        let sample = (0..buckets).map(|step| (first + step) % buckets);
-        let sample = sample.filter_map(|bucket| Some((bucket, self.entries.get_bucket(bucket)?.until)));
-        let Some((bucket, until)) = sample.take(SAMPLE).min_by_key(|(_, until)| *until) else { return false };
-        if let Ok(entry) = self.entries.get_bucket_entry(bucket) {
-            entry.remove();
-        }
-        until > now
+        // Most buckets of a full shard hold an entry.
+        let sample = (0..buckets).filter_map(|step| self.entries.get_bucket((first + step) % buckets)).take(SAMPLE);
+        let victim = sample.min_by_key(|entry| entry.until).map(|entry| entry.key);
+        victim.map_or(0, |key| self.remove(key))
     }
 }
 

@@ -278,7 +278,8 @@ mod tests {
     #[test]
     fn notices_are_read_as_they_were_written() {
         let long = [b'x'; 5_000];
-        let lists: [&[&[u8]]; 6] = [&[], &[b""], &[b"", b""], &[b"alice", b"\xff\x00"], &[&long; 12], &[b"a"; 255]];
+        let lists: [&[&[u8]]; 6] =
+            [&[], &[b""], &[b"", b""], &[b"alice", b"\xff\x00"], &[&long[..]; 12], &[&b"a"[..]; 255]];
         for values in lists {
             for space in [0, 1, u128::MAX] {
                 let notice = encode(space, values);
@@ -298,6 +299,6 @@ mod tests {
             let notice = encode(7, values);
             assert_eq!((notice.len(), decode(&notice)), (1, None));
         }
-        assert!(encode(7, &[&long; 65]).len() <= MAX_BYTES);
+        assert!(encode(7, &[&long[..]; 65]).len() <= MAX_BYTES);
     }
 }

@@ -1,7 +1,7 @@
 //! Reads a reply, and repeats the call's steps by the core's algorithms.
 //!
 //! A log is too large to be sent. Of it a script answers how many hits are in the window, and when those came that a
-//! denied hit waits for ([`super::log`]).
+//! denied hit waits for.
 
 use fred::types::Value;
 use hashbrown::HashMap;

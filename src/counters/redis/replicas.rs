@@ -171,7 +171,7 @@ mod tests {
         let mut census = Census::new(Micros::from_secs(2));
         assert_eq!(believed(&mut census, 1, &[(0, 3), (1, 5), (2, 4), (3, 4), (4, 4)]), [3, 5, 5, 5, 4]);
         // Not while others are still coming back, and then only as few as there ever were.
-        assert_eq!(believed(&mut census, 4, &[(10, 1), (11, 3), (12, 2), (13, 2), (14, 2)]), [4, 4, 3, 3, 2]);
+        assert_eq!(believed(&mut census, 4, &[(10, 1), (11, 3), (12, 2), (13, 2), (15, 2)]), [4, 4, 3, 3, 2]);
         assert_eq!(believed(&mut census, 4, &[(20, 1), (21, 4), (22, 3), (23, 3), (24, 3)]), [4, 4, 4, 4, 3]);
     }
 
