@@ -48,11 +48,16 @@ pub struct Answer {
 /// Statuses of each key so far.
 #[derive(Debug)]
 pub struct Progress {
-    admitted: Box<[AtomicU64]>,
     denied: Box<[AtomicU64]>,
+    /// Answers that came from Redis, or from what is remembered of it.
+    shared: AtomicU64,
 }
 
 impl Progress {
+    pub fn shared(&self) -> u64 {
+        self.shared.load(Ordering::Relaxed)
+    }
+
     /// Whether every key was denied at least so often.
     pub fn all_denied(&self, times: u64) -> bool {
         self.denied.iter().all(|denied| denied.load(Ordering::Relaxed) >= times)
@@ -110,8 +115,8 @@ pub fn offer_from(
     choose: impl Fn(&mut Rng) -> Vec<Part> + Send + Sync + 'static,
     mut enough: impl FnMut(&Progress) -> bool,
 ) -> Vec<Answer> {
-    let counts = || keys.iter().map(|_| AtomicU64::new(0)).collect();
-    let progress = Arc::new(Progress { admitted: counts(), denied: counts() });
+    let denied = keys.iter().map(|_| AtomicU64::new(0)).collect();
+    let progress = Arc::new(Progress { denied, shared: AtomicU64::new(0) });
     let end = Arc::new(AtomicBool::new(false));
     let choose = Arc::new(choose);
     let all = async {
@@ -127,8 +132,8 @@ pub fn offer_from(
                     let parts = choose(&mut random);
                     let answers = ask(&mut client, message(domain, &keys, &parts), &parts).await;
                     for answer in &answers {
-                        let counts = if answer.admitted { &progress.admitted } else { &progress.denied };
-                        counts[answer.key].fetch_add(1, Ordering::Relaxed);
+                        progress.denied[answer.key].fetch_add(u64::from(!answer.admitted), Ordering::Relaxed);
+                        progress.shared.fetch_add(u64::from(!answer.local), Ordering::Relaxed);
                     }
                     all.extend(answers);
                 }

@@ -97,6 +97,16 @@ impl Judge {
         last - first + 1
     }
 
+    /// The fewest and the most hits of an aligned window that was asked about from its beginning to its end, taking
+    /// it that hits are counted half-way.
+    pub fn aligned(&self, window: u64) -> Option<(u64, u64)> {
+        let half_way = |hit: &Answer| u64::midpoint(hit.sent, hit.received) / window;
+        let (first, last) = (half_way(self.admitted.first()?), half_way(self.admitted.last()?));
+        let count = |number: u64| self.admitted.iter().filter(|hit| half_way(hit) == number).count() as u64;
+        let counts = || (first + 1..last).map(count);
+        Some((counts().min()?, counts().max()?))
+    }
+
     fn aligned_at_most(&self, limit: u64, window: u64) {
         for whole in self.admitted.chunk_by(|one, other| one.sent / window == other.sent / window) {
             let certain = whole.iter().filter(|hit| hit.received / window == hit.sent / window).count() as u64;
@@ -130,10 +140,11 @@ impl Judge {
         // As many as there is time to judge.
         let step = self.denied.len() / 500 + 1;
         for denied in self.denied.iter().step_by(step) {
-            let level =
-                self.sent.iter().filter(|sent| **sent <= denied.received).map(|&from| {
-                    self.possibly_in(from, denied.received) as f64 - earned(denied.sent.saturating_sub(from))
-                });
+            // The first hit of a span that may have filled it came at its latest instant.
+            let hits = self.admitted.iter().take_while(|hit| hit.sent <= denied.received);
+            let level = hits.map(|hit| {
+                self.possibly_in(hit.sent, denied.received) as f64 - earned(denied.sent.saturating_sub(hit.received))
+            });
             let level = level.fold(0.0, f64::max);
             assert!(level > burst as f64 - 1.0, "denied at the level {level}: {denied:?}");
         }
@@ -174,11 +185,14 @@ mod tests {
 
     #[test]
     fn wrong_denials_are_found() {
-        judge(&[(110, 112), (120, 125)], &[(221, 223)]).sliding_window_log(1, 100);
-        assert!(refuses(&|| judge(&[(110, 112), (120, 125)], &[(226, 228)]).sliding_window_log(1, 100)));
+        judge(&[(110, 112), (120, 125)], &[(211, 213)]).sliding_window_log(2, 100);
+        assert!(refuses(&|| judge(&[(110, 112), (120, 125)], &[(213, 215)]).sliding_window_log(2, 100)));
         judge(&[(110, 112), (120, 125)], &[(130, 131)]).fixed_window(2, 100);
         assert!(refuses(&|| judge(&[(110, 112)], &[(130, 131)]).fixed_window(2, 100)));
-        assert!(refuses(&|| judge(&[(110, 112), (199, 201)], &[(130, 131), (230, 231)]).fixed_window(1, 100)));
+        // Of the second and third, one may have been counted in each window, but not both beside the first.
+        let denied = [(130, 131), (230, 231)];
+        judge(&[(110, 112), (199, 201)], &denied).fixed_window(1, 100);
+        assert!(refuses(&|| judge(&[(110, 112), (198, 202), (199, 201)], &denied).fixed_window(1, 100)));
     }
 
     #[test]
