@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
+use futures_util::future::join_all;
 use smallvec::SmallVec;
 
 use super::failure::Failure;
@@ -126,11 +127,37 @@ impl Work {
         let deadline = Instant::now() + shared.deadline;
         match router.run(self.place, call, deadline).await {
             Ok(reply) => self.program.settle(reply, now.mono, shared),
+            // The slot is on its way to another node, and only some of the counters are there; nothing was charged.
+            Err(Failure::Migrating)
+                if self.program.counters() > 1 && matches!(self.program, Program::Independent { .. }) =>
+            {
+                let alone = self.split().map(|work| Box::pin(work.perform(router, shared)));
+                join_all(alone).await.into_iter().flatten().collect()
+            }
             Err(failure) => {
                 shared.stats.failed(failure);
                 self.program.fail(failure)
             }
         }
+    }
+}
+
+impl Work {
+    /// One call for each counter.
+    fn split(self) -> impl Iterator<Item = Self> {
+        let place = self.place;
+        let (counters, channel, keys, askers) = match self.program {
+            Program::Independent { program, keys, askers } => (program.counters, program.channel, keys, askers),
+            Program::Joint { program, .. } => (Vec::new(), program.channel, Vec::new(), Vec::new()),
+        };
+        counters.into_iter().zip(keys).zip(askers).map(move |((counter, key), askers)| Self {
+            place,
+            program: Program::Independent {
+                program: Independent { counters: vec![counter], channel: channel.clone() },
+                keys: vec![key],
+                askers: vec![askers],
+            },
+        })
     }
 }
 
