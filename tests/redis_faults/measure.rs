@@ -14,12 +14,13 @@ use crate::site;
 /// Before a fault, while it lasts, and after it.
 const BEFORE: Duration = Duration::from_secs(2);
 const DURING: Duration = Duration::from_secs(3);
-const AFTER: Duration = Duration::from_secs(4);
+const AFTER: Duration = Duration::from_secs(5);
 /// Flows of each server whose limit is never reached, each with a counter of its own, and those that share one with a
 /// limit of [`RATE`] a second.
-const WIDE: usize = 9;
+const WIDE: usize = 6;
 const NARROW: usize = 2;
 const RATE: usize = 50;
+const EVERY: Duration = Duration::from_millis(20);
 /// What is looked at to see when Redis is used again.
 const BUCKET: Duration = Duration::from_millis(100);
 
@@ -27,23 +28,17 @@ const BUCKET: Duration = Duration::from_millis(100);
 fn row(name: &str, settings: &Settings, lasts: bool, begin: impl FnOnce(), end: impl FnOnce()) {
     let servers = [site::start(settings.clone()), site::start(settings.clone())];
     let control = site::control();
-    let flow = |server, key, value, every| Flow {
-        server: site::address(server),
-        key,
-        value,
-        every: Duration::from_millis(every),
+    // Each server has as much to do, also the control, and clients of its own.
+    let flows = |number: usize, server| {
+        let flow = |key, value| Flow { server: site::address(server), key, value, every: EVERY };
+        let wide = (0..WIDE).map(|wide| flow("local", format!("{number}-{wide}")));
+        wide.chain((0..NARROW).map(|_| flow("rate", "shared".to_owned()))).collect::<Vec<_>>()
     };
-    let mut flows = Vec::new();
-    for (number, server) in servers.iter().enumerate() {
-        flows.extend((0..WIDE).map(|wide| flow(server, "local", format!("{number}-{wide}"), 20)));
-        flows.extend((0..NARROW).map(|_| flow(server, "rate", "shared".to_owned(), 20)));
-    }
-    let ours = flows.len();
-    flows.push(flow(&control, "local", "control".to_owned(), 10));
     wait_until("the servers know of each other", || {
         servers.iter().all(|server| site::counters(server)["replicas"] == 2)
     });
-    let load = Load::start(&flows);
+    let loads = [(0, &servers[0]), (1, &servers[1]), (2, &control)];
+    let loads = loads.map(|(number, server)| Load::start(&flows(number, server)));
     sleep(BEFORE);
     begin();
     if lasts {
@@ -52,9 +47,12 @@ fn row(name: &str, settings: &Settings, lasts: bool, begin: impl FnOnce(), end: 
     end();
     let healed = Instant::now();
     sleep(AFTER);
-    let records = load.stop();
-    let (of_control, ours): (Vec<_>, Vec<_>) = records.into_iter().partition(|record| record.flow >= ours);
+    let [one, other, of_control] = loads.map(Load::stop);
+    let ours = [one, other].concat();
     let errors = ours.iter().filter(|record| matches!(record.answer, Answer::Error(..))).count();
+    if let Some(error) = ours.iter().find(|record| matches!(record.answer, Answer::Error(..))) {
+        eprintln!("{name}: {error:?}");
+    }
     let locally = ours.iter().filter(|record| record.answer.is_by(By::Local)).count();
     let (worst, average) = admitted(&ours);
     println!(
