@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use tidegate::config::compat::{TABLE, Treatment, Weight};
-use tidegate::config::redis::{Secret, Topology};
+use tidegate::config::redis::{RedisTls, Secret, Topology};
 use tidegate::config::{Config, ConfigErrors, Flag, HeaderFamily, LoadOptions, Loaded, LogFormat, Runtime};
 
 /// Loads with a settings file of that text and those variables; keeps the directory until the end.
@@ -172,7 +172,7 @@ rules: 5
         "limiter.near_limit_ratio from NEAR_LIMIT_RATIO: 2 is out of range; write 0 to 1",
         "limiter.response_headers.1 from FILE:9: 'modern' is none of the choices; write one of draft, legacy, x",
         "nope from TIDEGATE_NOPE__X: there is no setting 'nope'; here are grpc, http, admin, rules, limiter, \
-         shutdown, telemetry",
+         redis, shutdown, telemetry",
         "rules from FILE:11: expected a section with settings in it, found \"5\"",
         "shutdown.drain_period from --shutdown: 2h is too long; write at most 1h",
     ];
@@ -466,17 +466,98 @@ fn settings_of_redis_are_checked() {
         ("redis: { type: cluster }", "redis.urls"),
         ("redis: { urls: [a:1, b:2] }", "redis.urls"),
         ("redis: { urls: [a:1], type: sentinel }", "redis.sentinel.master"),
-        ("redis: { urls: [a:1], type: cluster, database: 3 }", "redis.urls"),
+        ("redis: {}", "redis.urls"),
+        ("redis: { urls: [a:1, nowhere:no], type: cluster }", "redis.urls"),
+        ("redis: { urls: ['redis://a:1/3'] }", "write host:port, and the database as database"),
+        ("redis: { urls: [/run/a.sock], type: cluster }", "redis.urls"),
+        ("redis: { urls: [/run/a.sock], tls: {} }", "there is no TLS on a Unix socket"),
+        ("redis: { urls: [a:1], type: cluster, database: 3 }", "redis.database"),
+        ("redis: { urls: [a:1], sentinel: { master: m } }", "redis.sentinel from FILE:1"),
+        ("redis: { urls: [a:1], username: x }", "redis.username from FILE:1"),
+        ("redis: { urls: [a:1], tls: { certificate: x } }", "redis.tls from"),
+        ("redis: { urls: [a:1], connections_per_worker: 65 }", "redis.connections_per_worker from FILE:1"),
+        ("redis: { urls: [a:1], connect_timeout: 2m }", "redis.connect_timeout from FILE:1"),
+        ("redis: { urls: [a:1], breaker: { open_for: 6s } }", "redis.breaker.max_open_for"),
+        ("redis: { urls: [a:1], per_second: { urls: [a:b] } }", "redis.per_second.urls from FILE:1"),
         ("redis: { urls: [a:1], deadline: 1us }", "redis.deadline"),
         ("redis: { urls: [a:1], key_prefix: '{x}' }", "redis.key_prefix"),
         ("redis: { urls: [a:1], password: x, password_file: y }", "redis.password_file"),
         ("redis: { urls: [a:1], breaker: { failures: 0 } }", "redis.breaker.failures"),
         ("redis: { urls: [a:1], per_second: {} }", "redis.per_second.urls"),
     ] {
-        let (result, _) = load_all(yaml, &[], &[]);
-        let errors = result.unwrap_err().to_string();
+        let errors = mistakes(yaml, &[], &[]).join("\n");
         assert!(errors.contains(field), "{yaml}: {errors}");
     }
+}
+
+#[test]
+fn passwords_in_addresses_are_refused_without_showing_them() {
+    for address in ["redis://:hunter2@a:1", "me:hunter2@a:1"] {
+        let found = mistakes(&format!("redis: {{ urls: ['{address}'] }}"), &[], &[]);
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert!(found[0].starts_with("redis.urls from FILE:1: ") && !found[0].contains("hunter2"), "{found:?}");
+    }
+}
+
+#[test]
+fn an_empty_section_is_there() {
+    let config = from_yaml("redis: { urls: [a:1], tls: {} }\nrules: { runtime: {} }\n");
+    assert_eq!(config.redis.unwrap().tls, Some(RedisTls::default()));
+    assert_eq!(config.rules.runtime, Some(Runtime::default()));
+}
+
+#[test]
+fn names_of_redis_in_the_reference_work_with_our_own_settings() {
+    // Addresses from the file, the rest from names of the reference, and the other way round.
+    let env = [("REDIS_TYPE", "cluster"), ("REDIS_AUTH", ":secret"), ("REDIS_TLS", "true")];
+    let (result, _) = load_all("redis: { urls: [a:1, b:2] }", &env, &[]);
+    let redis = result.unwrap().config.redis.unwrap();
+    assert_eq!((redis.topology, redis.urls.len(), redis.username), (Topology::Cluster, 2, None));
+    assert_eq!((redis.password, redis.tls), (Some(Secret::new("secret")), Some(RedisTls::default())));
+    let loaded = from_env(&[("REDIS_TIMEOUT", "2s"), ("TIDEGATE_REDIS__URLS", "a:1")]);
+    assert!(loaded.notes.is_empty(), "{:?}", loaded.notes);
+    assert_eq!(loaded.config.redis.unwrap().connect_timeout, Duration::from_secs(2));
+    let (result, _) =
+        load_all("redis: { tls: { verify_hostname: false } }", &[("REDIS_URL", "a"), ("REDIS_TLS", "1")], &[]);
+    assert!(!result.unwrap().config.redis.unwrap().tls.unwrap().verify_hostname, "only switched on, not changed");
+}
+
+#[test]
+fn addresses_of_the_reference_may_be_uris() {
+    let redis = |env: &[(&str, &str)]| from_env(env).config.redis.unwrap();
+    let uri = redis(&[("REDIS_URL", "redis://me:p%40ss@cache:6380/3")]);
+    assert_eq!((&uri.urls[..], uri.database), (&["cache:6380".to_owned()][..], 3));
+    assert_eq!((uri.username.as_deref(), uri.password), (Some("me"), Some(Secret::new("p@ss"))));
+    let own = redis(&[("REDIS_URL", "redis://:theirs@cache"), ("REDIS_AUTH", "ours")]);
+    assert_eq!(own.password, Some(Secret::new("ours")));
+    let secure = redis(&[("REDIS_URL", "rediss://cache:6380")]);
+    assert!(secure.connection().endpoints().unwrap()[0].asks_for_tls());
+    let socket = redis(&[("REDIS_URL", "/run/redis.sock"), ("REDIS_SOCKET_TYPE", "unix")]);
+    assert!(socket.connection().endpoints().unwrap()[0].is_unix());
+    let wrong = mistakes("", &[("REDIS_URL", "redis://:hunter2%@cache")], &[]);
+    assert!(wrong[0].starts_with("REDIS_URL: ") && !wrong[0].contains("hunter2"), "{wrong:?}");
+}
+
+#[test]
+fn what_the_reference_says_of_redis_without_an_address_is_told() {
+    let env =
+        [("BACKEND_TYPE", "redis"), ("REDIS_TYPE", "CLUSTER"), ("REDIS_PERSECOND_URL", "a:1"), ("REDIS_TLS", "true")];
+    let loaded = from_env(&env);
+    assert_eq!(loaded.config, Config::default());
+    let told: Vec<_> =
+        loaded.notes.iter().filter(|note| note.weight == Weight::Warning).flat_map(|n| &n.names).collect();
+    env.iter().for_each(|(name, _)| assert!(told.iter().any(|told| told == name), "{name}: {told:?}"));
+    let half = mistakes("", &[("REDIS_URL", "a:1"), ("REDIS_PERSECOND", "true")], &[]);
+    assert_eq!(half, ["REDIS_PERSECOND: the second Redis has no address; set REDIS_PERSECOND_URL too"]);
+    let kind = mistakes("", &[("REDIS_URL", "a:1"), ("REDIS_TYPE", "ring")], &[]);
+    assert_eq!(
+        kind,
+        ["redis.type from REDIS_TYPE: 'ring' is none of the choices; write one of single, sentinel, cluster"]
+    );
+    let sentinel = mistakes("", &[("REDIS_URL", "mymaster"), ("REDIS_TYPE", "sentinel")], &[]);
+    assert!(sentinel[0].starts_with("REDIS_URL: names no sentinels"), "{sentinel:?}");
+    let unused = from_env(&[("REDIS_URL", "a:1"), ("REDIS_SENTINEL_AUTH", "x"), ("REDIS_TLS_CACERT", "x")]);
+    assert_eq!(unused.notes.len(), 2, "{:?}", unused.notes);
 }
 
 #[test]
@@ -506,11 +587,9 @@ const DOCUMENT: &str = include_str!("../docs/configuration.md");
 
 #[test]
 fn the_documentation_has_every_setting() {
-    let redis = "redis: { type: sentinel, urls: [a], sentinel: { master: m }, tls: { verify_hostname: false } }\n";
+    let redis = "redis: { type: sentinel, urls: [a], sentinel: { master: m }, tls: {} }\n";
     let config =
         from_yaml(&format!("grpc: {{ tls: {{ certificate: a, key: b }} }}\nrules: {{ runtime: {{}} }}\n{redis}"));
-    let mut config = config;
-    config.rules.runtime = Some(Runtime::default());
     let tree = serde_json::to_value(&config).unwrap();
     let mut missing = Vec::new();
     visit("", &tree, &mut |field| {

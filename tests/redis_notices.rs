@@ -41,8 +41,13 @@ fn cluster(cluster: &Cluster) -> RedisConnection {
     RedisConnection { topology: Topology::Cluster, urls, ..RedisConnection::default() }
 }
 
-/// A replica without workers, all of whose tasks run on this runtime.
+/// A replica that never asks again by itself.
 fn replica(main: &RedisConnection, per_second: Option<&RedisConnection>) -> Store {
+    replica_that_asks(main, per_second, 10 * 365 * 86_400 * Duration::from_secs(1))
+}
+
+/// A replica without workers, all of whose tasks run on this runtime.
+fn replica_that_asks(main: &RedisConnection, per_second: Option<&RedisConnection>, ask_again: Duration) -> Store {
     let clock = SystemClock::new();
     let pauses = Duration::from_millis(10);
     let breaker = BreakerOptions { failures: 5, open_for: pauses, max_open_for: pauses };
@@ -56,8 +61,7 @@ fn replica(main: &RedisConnection, per_second: Option<&RedisConnection>) -> Stor
         max_queued: 1_000,
         main: backend(main),
         per_second: per_second.map(backend),
-        // Nobody asks again by himself.
-        memory: OverLimitMemory::new(OverLimitOptions { max_counters: 1_000, ask_again: 10 * 365 * DEADLINE * 86_400 }),
+        memory: OverLimitMemory::new(OverLimitOptions { max_counters: 1_000, ask_again }),
         fallback: Fallback::new(local, Arc::new(LiveReplicas::new(None))),
     });
     tokio::spawn(store.work(0));
@@ -69,7 +73,10 @@ fn replica(main: &RedisConnection, per_second: Option<&RedisConnection>) -> Stor
 
 /// A replica that listens, and is connected.
 async fn listening(main: &RedisConnection) -> Store {
-    let store = replica(main, None);
+    begin_to_listen(replica(main, None)).await
+}
+
+async fn begin_to_listen(store: Store) -> Store {
     tokio::spawn(notices::listen(&store));
     assert!(store.memory().is_suspended(), "nobody has subscribed yet");
     wait_until("the subscription stands", || !store.memory().is_suspended());
@@ -88,11 +95,19 @@ fn key(value: &str) -> CounterKey<'_> {
     CounterKey { space: 7, name, values: smallvec![value.as_bytes()] }
 }
 
-/// Whether the operation passes, and who says so: Redis must.
-async fn perform(store: &Store, value: &str, operation: Operation) -> bool {
+/// Whether the operations of one request pass.
+async fn request<const N: usize>(store: &Store, value: &str, charge: Charge, operations: [Operation; N]) -> [bool; N] {
     let limit = limit();
-    let hit = Hit { key: key(value), limit: &limit, operation, enforced: true, failure_mode: FailureMode::Error };
-    store.perform(&[hit], Charge::Independent, None).await.unwrap().outcomes[0].allowed()
+    let failure_mode = FailureMode::Error;
+    let hits =
+        operations.map(|operation| Hit { key: key(value), limit: &limit, operation, enforced: true, failure_mode });
+    let answers = store.perform(&hits, charge, None).await.unwrap();
+    std::array::from_fn(|position| answers.outcomes[position].allowed())
+}
+
+/// Whether the operation passes.
+async fn perform(store: &Store, value: &str, operation: Operation) -> bool {
+    request(store, value, Charge::Independent, [operation]).await == [true]
 }
 
 /// Has the replicas hit the counter until each remembers that it is full.
@@ -131,6 +146,30 @@ async fn what_one_replica_gives_back_the_others_forget() {
     flood(&[&one, &other], "alice").await;
     redis.command(&["PUBLISH", &notices::channel("test"), "from a later version"]);
     wait_until("everything is forgotten", || one.memory().is_empty() && other.memory().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_refund_makes_room_for_the_hits_behind_it() {
+    let redis = Redis::start();
+    let store = listening(&single(&redis)).await;
+    flood(&[&store], "alice").await;
+    let operations = [Operation::Charge(1), Operation::Refund(9), Operation::Charge(1)];
+    assert_eq!(request(&store, "alice", Charge::Independent, operations).await, [false, true, true]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hit_that_passes_shows_that_a_denial_is_out_of_date() {
+    let redis = Redis::start();
+    let store = begin_to_listen(replica_that_asks(&single(&redis), None, Duration::ZERO)).await;
+    for charge in [Charge::Independent, Charge::AllOrNothing] {
+        let hits = [Operation::Charge(1); 2];
+        while request(&store, "alice", charge, hits).await != [false; 2] {}
+        assert_eq!(store.memory().len(), 1, "{charge:?}");
+        // Redis has lost it, which nobody announces.
+        redis.command(&["FLUSHALL"]).ok();
+        assert_eq!(request(&store, "alice", charge, hits).await, [true; 2], "{charge:?}");
+        assert!(store.memory().is_empty(), "{charge:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

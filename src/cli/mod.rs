@@ -6,9 +6,11 @@ mod counters;
 mod demo;
 mod describe;
 mod descriptor;
+mod doctor;
 mod explain;
 mod rules;
 mod serve;
+mod settings;
 
 use std::process::ExitCode;
 
@@ -59,6 +61,8 @@ enum Command {
     /// Look at the counters of a descriptor, or reset them
     #[command(subcommand)]
     Counters(counters::Command),
+    /// Check Redis, rules and ports, and say what to change
+    Doctor(doctor::Args),
 }
 
 /// Parses the command line and runs what it says.
@@ -71,6 +75,7 @@ pub fn main() -> ExitCode {
         Command::Check(args) => check::run(args),
         Command::Explain(args) => explain::run(args),
         Command::Counters(command) => counters::run(command),
+        Command::Doctor(args) => doctor::run(args),
     };
     result.unwrap_or_else(|error| {
         eprintln!("tidegate: {error:#}");

@@ -97,6 +97,11 @@ impl Setting {
         let path = field.split('.').map(str::to_owned).collect();
         Self { path, value: Value::from(text), origin: origin.to_owned() }
     }
+
+    /// A section that is there, whatever else says what is in it.
+    pub(super) fn section(field: &str, origin: &str) -> Self {
+        Self { value: Value::from(Dict::new()), ..Self::text(field, "", origin) }
+    }
 }
 
 impl Provider for &Setting {
@@ -140,17 +145,19 @@ impl Config {
         }
         let below = layers(&settings);
         let current = |field: &str| below.find_value(field).ok().and_then(|value| value.into_string());
-        let reference = compat::read(&env, current);
+        let flags = options.flags.iter().map(|flag| Setting::text(&flag.field, &flag.value, &flag.name));
+        let above: Vec<_> = own_variables(&env).chain(flags).collect();
+        let given = |field: &str| settings.iter().chain(&above).any(|setting| setting.path.join(".") == field);
+        let reference = compat::read(&env, current, given);
         settings.extend(reference.settings);
         errors.extend(reference.errors);
-        settings.extend(own_variables(&env));
-        settings.extend(options.flags.iter().map(|flag| Setting::text(&flag.field, &flag.value, &flag.name)));
+        settings.extend(above);
 
         let (config, figment) = extract(settings, &mut errors);
         let sources = Sources(figment);
         if let Some(config) = &config {
             let wrong = validate::validate(config).into_iter();
-            errors.extend(wrong.map(|(field, message)| ConfigError::new(field, sources.of(field), message)));
+            errors.extend(wrong.map(|(field, message)| ConfigError::new(&*field, sources.of(&field), message)));
         }
         match config {
             Some(config) if errors.is_empty() => Ok(Loaded { config, sources, notes: reference.notes }),
@@ -209,6 +216,7 @@ fn read_file(path: &std::path::Path) -> Result<Vec<Setting>, ConfigError> {
         let value = match leaf.value {
             LeafValue::Text(text) => Value::from(text),
             LeafValue::List(items) => Value::from(items),
+            LeafValue::EmptySection => Value::from(Dict::new()),
         };
         Setting { path: leaf.path, value, origin: format!("{name}:{}", leaf.line) }
     };

@@ -15,8 +15,8 @@ pub struct Redis {
     /// How nodes are found: `single`, `sentinel` or `cluster`. Default `single`.
     #[serde(rename = "type")]
     pub topology: Topology,
-    /// `host:port` of the server, of sentinels, or of some nodes of the cluster; a path of a Unix socket for a `single`
-    /// server. Required.
+    /// `host:port` of the server, of sentinels, or of some nodes of the cluster; the path of a Unix socket for a
+    /// `single` server. `rediss://host:port` asks for TLS. Required.
     #[serde(deserialize_with = "list::deserialize")]
     pub urls: Vec<String>,
     /// ACL user. Default: none, the user `default`.
@@ -25,11 +25,12 @@ pub struct Redis {
     pub password: Option<Secret>,
     /// A file whose first line is the password, instead of `password`. Default: none.
     pub password_file: Option<PathBuf>,
-    /// The database's number, of a `single` server or behind sentinels. 0 to 255, default 0.
+    /// The database's number, of a `single` server or behind sentinels. 0 to 255 (Redis has 16 unless configured),
+    /// default 0.
     pub database: u8,
     /// What sentinels are asked; required with `sentinel`.
     pub sentinel: Option<Sentinel>,
-    /// Speak TLS to Redis (and to sentinels). Default: none, plain text.
+    /// Speak TLS to Redis (and to sentinels); `{}` is enough. Default: none, plain text.
     pub tls: Option<RedisTls>,
     /// Connections of each worker to each node. 1 to 64, default 1: calls are pipelined.
     pub connections_per_worker: usize,
@@ -40,7 +41,8 @@ pub struct Redis {
     /// own timeout, which is 20 ms unless configured. `1ms` to `10s`, default `10ms`.
     #[serde(with = "duration")]
     pub deadline: Duration,
-    /// First part of every key, and of the channel. Not empty, without braces and spaces; default `rate_limit`.
+    /// First part of every key, and of the channel. 1 to 64 visible ASCII characters without braces, default
+    /// `rate_limit`.
     pub key_prefix: String,
     /// Requests that wait in one worker's queue; more are answered by the failure mode. 1 to 1 000 000, default 10 000.
     pub max_queued: usize,
@@ -155,6 +157,109 @@ impl Redis {
     }
 }
 
+impl RedisConnection {
+    /// The addresses, read.
+    ///
+    /// # Errors
+    /// The first address that is none.
+    pub fn endpoints(&self) -> Result<Vec<Endpoint>, EndpointError> {
+        let port = if self.topology == Topology::Sentinel { SENTINEL_PORT } else { REDIS_PORT };
+        self.urls.iter().map(|text| Endpoint::parse(text, port)).collect()
+    }
+}
+
+/// The ports of servers and sentinels whose addresses name none.
+const REDIS_PORT: u16 = 6_379;
+const SENTINEL_PORT: u16 = 26_379;
+
+/// One address of a Redis.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Endpoint {
+    /// Over the network.
+    Tcp {
+        /// A name, or an IP address without brackets.
+        host: String,
+        /// The port.
+        port: u16,
+        /// Whether the address asks for TLS, `rediss://`.
+        tls: bool,
+    },
+    /// A Unix socket.
+    Unix(PathBuf),
+}
+
+/// A text that is no address of a Redis. It does not show the text where that may hold a password.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum EndpointError {
+    /// Something before an `@`.
+    #[error("an address holds no password here; write host:port, and username and password beside it")]
+    Credentials,
+    /// Something after the port.
+    #[error("\"{0}\": what follows the port has no meaning here; write host:port, and the database as database")]
+    Path(String),
+    /// A scheme that is not spoken.
+    #[error(
+        "\"{0}\" is no address of a Redis; write host:port, redis://host:port, rediss://host:port for TLS, or a path"
+    )]
+    Scheme(String),
+    /// No host, or no port.
+    #[error("\"{0}\" is no address; write host:port, [IPv6 address]:port, or the path of a Unix socket")]
+    Address(String),
+}
+
+impl Endpoint {
+    /// `host:port`, `host`, `redis://host:port`, `rediss://host:port`, or the path of a Unix socket.
+    ///
+    /// # Errors
+    /// When the text is none of these.
+    pub fn parse(text: &str, default_port: u16) -> Result<Self, EndpointError> {
+        let text = text.trim();
+        if let Some(path) = text.strip_prefix("unix://").or(Some(text)).filter(|path| path.starts_with('/')) {
+            return Ok(Self::Unix(path.into()));
+        }
+        let (tls, rest) = match text.split_once("://") {
+            None => (false, text),
+            Some(("redis", rest)) => (false, rest),
+            Some(("rediss", rest)) => (true, rest),
+            Some((scheme, _)) => return Err(EndpointError::Scheme(format!("{scheme}://..."))),
+        };
+        if rest.contains('@') {
+            return Err(EndpointError::Credentials);
+        }
+        let authority = rest.strip_suffix('/').unwrap_or(rest);
+        if authority.contains(['/', '?']) {
+            return Err(EndpointError::Path(text.to_owned()));
+        }
+        let wrong = || EndpointError::Address(text.to_owned());
+        let (host, port) = match authority.rsplit_once(':') {
+            // Without brackets the last part of an IPv6 address cannot be told from a port.
+            Some((host, port)) if !port.ends_with(']') => (host, port.parse().map_err(|_| wrong())?),
+            _ => (authority, default_port),
+        };
+        let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+        let is_host = match bare {
+            Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
+            None => !host.is_empty() && host.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b)),
+        };
+        if port == 0 || !is_host {
+            return Err(wrong());
+        }
+        Ok(Self::Tcp { host: bare.unwrap_or(host).to_owned(), port, tls })
+    }
+
+    /// Whether it is a Unix socket.
+    #[must_use]
+    pub const fn is_unix(&self) -> bool {
+        matches!(self, Self::Unix(_))
+    }
+
+    /// Whether it asks for TLS.
+    #[must_use]
+    pub const fn asks_for_tls(&self) -> bool {
+        matches!(self, Self::Tcp { tls: true, .. })
+    }
+}
+
 /// How the nodes of a Redis are found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -209,7 +314,7 @@ pub struct Breaker {
     /// For so long at first, 20 % more or less. `1ms` to `1m`, default `200ms`.
     #[serde(with = "duration")]
     pub open_for: Duration,
-    /// Twice as long after each failed probe, but at most so long. `1ms` to `10m`, default `5s`.
+    /// Twice as long after each failed probe, but at most so long. `open_for` to `10m`, default `5s`.
     #[serde(with = "duration")]
     pub max_open_for: Duration,
 }
@@ -298,5 +403,41 @@ impl fmt::Debug for Secret {
 impl Serialize for Secret {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str("***")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_have_ports_or_are_sockets() {
+        let tcp = |host: &str, port, tls| Ok(Endpoint::Tcp { host: host.to_owned(), port, tls });
+        for (text, endpoint) in [
+            ("redis:7000", tcp("redis", 7000, false)),
+            (" redis ", tcp("redis", 6379, false)),
+            ("redis://redis:7000/", tcp("redis", 7000, false)),
+            ("rediss://redis-0.redis", tcp("redis-0.redis", 6379, true)),
+            ("[::1]:7000", tcp("::1", 7000, false)),
+            ("rediss://[::1]", tcp("::1", 6379, true)),
+            ("/run/redis.sock", Ok(Endpoint::Unix("/run/redis.sock".into()))),
+            ("unix:///run/redis.sock", Ok(Endpoint::Unix("/run/redis.sock".into()))),
+            ("redis://:secret@redis:1", Err(EndpointError::Credentials)),
+            ("user:secret@redis:1", Err(EndpointError::Credentials)),
+            ("redis:1/3", Err(EndpointError::Path("redis:1/3".to_owned()))),
+            ("http://redis:1", Err(EndpointError::Scheme("http://...".to_owned()))),
+        ] {
+            assert_eq!(Endpoint::parse(text, 6379), endpoint, "{text}");
+        }
+        for text in ["", ":7000", "a b:1", "redis:port", "redis:70000", "redis:0", "::1:6379", "[redis]:1", "redis:"] {
+            assert_eq!(Endpoint::parse(text, 6379), Err(EndpointError::Address(text.to_owned())), "{text}");
+        }
+    }
+
+    #[test]
+    fn secrets_are_not_shown() {
+        let redis = Redis { password: Some(Secret::new("hunter2")), ..Redis::default() };
+        assert!(!format!("{redis:?}").contains("hunter2"));
+        assert!(!serde_json::to_string(&redis).unwrap().contains("hunter2"));
     }
 }

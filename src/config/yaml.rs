@@ -25,6 +25,8 @@ pub(super) struct Leaf {
 pub(super) enum LeafValue {
     Text(String),
     List(Vec<String>),
+    /// `{}`: the section is there, with everything in it as it is by default.
+    EmptySection,
 }
 
 /// Every leaf of a file, in order.
@@ -63,6 +65,7 @@ fn walk(node: &Spanned<Node>, path: &mut Vec<String>, leaves: &mut Vec<Leaf>) ->
             let texts = texts.collect::<Result<_, _>>()?;
             leaves.push(leaf(LeafValue::List(texts)));
         }
+        Node::Section(entries) if entries.is_empty() => leaves.push(leaf(LeafValue::EmptySection)),
         Node::Section(entries) => {
             for (key, entry) in entries {
                 path.push(key.clone());

@@ -35,9 +35,12 @@ impl Subject {
 #[derive(Clone, Debug)]
 struct Schedule {
     subjects: Vec<Subject>,
-    /// Time that passes, and units of (subject, which limit, operation, enforced).
-    calls: Vec<(u64, Vec<Vec<(usize, usize, Operation, bool)>>)>,
+    /// Time that passes, and units.
+    calls: Vec<(u64, Vec<Asked>)>,
 }
+
+/// Of each hit the subject, which of its limits, the operation, and whether it is enforced.
+type Asked = Vec<(usize, usize, Operation, bool)>;
 
 fn subject(scale: Scale) -> impl Strategy<Value = Subject> {
     (select(&Algorithm::ALL[..]), schedules::window(scale)).prop_flat_map(move |(algorithm, window)| {

@@ -1,7 +1,6 @@
 //! The scripts in a real Redis agree with the core's algorithms in everything, step by step, in injected time.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
-#[allow(unused_imports, reason = "a part of it is used")]
 #[path = "../redis_support/mod.rs"]
 mod redis_support;
 

@@ -83,11 +83,12 @@ impl Reference {
     }
 }
 
-/// Reads the names of the reference. `current` gives the value that a field has so far.
-pub(super) fn read(env: &Env<'_>, current: impl Fn(&str) -> Option<String>) -> Reference {
+/// Reads the names of the reference. `current` gives the text that a field has so far; `given` tells whether any other
+/// source gives a field.
+pub(super) fn read(env: &Env<'_>, current: impl Fn(&str) -> Option<String>, given: impl Fn(&str) -> bool) -> Reference {
     let mut found = Reference::default();
     listeners::read(env, &current, &mut found);
-    redis::read(env, &current, &mut found);
+    redis::read(env, &given, &mut found);
     for (name, value) in env {
         let Some(entry) = table::find(name) else { continue };
         match entry.treatment {
@@ -111,7 +112,7 @@ pub(super) fn read(env: &Env<'_>, current: impl Fn(&str) -> Option<String>) -> R
     found
 }
 
-/// Names whose meaning needs more than their own value; those of listeners are apart.
+/// Names whose meaning needs more than their own value; those of listeners and of Redis are apart.
 fn special(env: &Env<'_>, found: &mut Reference) {
     if let Some(text) = env.get("CONFIG_TYPE")
         && *text != "FILE"

@@ -66,6 +66,10 @@ impl SlidingWindowLog {
     /// How many entries have left the window but not the log, and their hits.
     fn stale(&self, limit: &Limit, now: Micros) -> (usize, u64) {
         let window = Micros(window_length(limit));
+        // The usual cases first: none at all, or all of them.
+        if self.entries.front().is_none_or(|oldest| oldest.time + window > now) {
+            return (0, 0);
+        }
         if self.entries.back().is_some_and(|newest| newest.time + window <= now) {
             return (self.entries.len(), self.total);
         }

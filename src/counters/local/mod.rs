@@ -32,8 +32,9 @@
 //! and forth admits nothing anew. They are filed by window: where that follows the number of replicas (buckets, and
 //! `amount < n`), another number means other counters, and at most another `n x b` (or `n`) hits.
 //!
-//! A cost above `amount'` (or `burst'`) never passes here. Windows end at [`MAX_WINDOW`]: a limit whose share would need
-//! a longer one has the share of one per ten years.
+//! A calendar window whose share needs a longer one becomes a plain window, counted from the longest that the calendar
+//! has: a month of 31 days, a day of 25 hours. A cost above `amount'` (or `burst'`) never passes here. Windows end at
+//! [`MAX_WINDOW`]: a limit whose share would need a longer one has the share of one per ten years.
 
 use std::hash::Hasher as _;
 
@@ -42,6 +43,7 @@ use smallvec::SmallVec;
 
 use super::memory::{MemoryOptions, MemoryStore};
 use super::{CounterKey, CounterStore as _, Hit, Outcomes};
+use crate::core::calendar::CalendarUnit;
 use crate::core::clock::{Clock, Micros};
 use crate::core::limit::{Limit, LimitParts, MAX_WINDOW, Window};
 use crate::core::spec::Charge;
@@ -76,8 +78,23 @@ pub fn share_of(limit: &Limit, replicas: u32) -> Limit {
 fn stretched(limit: &Limit, amount: u64, replicas: u64) -> Micros {
     // The factors have 49, 53 and 32 bits; but of the last two, one is 1 or their product is at most the amount.
     let hits = u128::from(amount) * u128::from(replicas);
-    let window = (u128::from(limit.window().nominal_length().0) * hits).div_ceil(u128::from(limit.amount()));
+    let window = (u128::from(longest(limit.window()).0) * hits).div_ceil(u128::from(limit.amount()));
     u64::try_from(window).map_or(MAX_WINDOW, Micros).min(MAX_WINDOW)
+}
+
+/// The length of a window, of a calendar's the longest that there is, with the hour that a time zone may add: in a plain
+/// window that is any shorter, more would pass in the long run.
+fn longest(window: &Window) -> Micros {
+    let days = match window {
+        Window::Length(length) => return *length,
+        Window::Calendar(calendar) => match calendar.unit() {
+            CalendarUnit::Day => 1,
+            CalendarUnit::Week => 7,
+            CalendarUnit::Month => 31,
+            CalendarUnit::Year => 366,
+        },
+    };
+    Micros::from_secs(days * 86_400 + 3_600)
 }
 
 /// The space of a share's counters: another for every window, since a state only has a meaning with its window.

@@ -68,8 +68,14 @@ fn a_calendar_window_stays_while_there_is_a_hit_for_everybody() {
     let limit = Limit::new(LimitParts::fixed_window(20, month.clone())).unwrap();
     let share = share_of(&limit, 20);
     assert_eq!((share.amount(), share.window()), (1, &month));
+    // 21 twentieths of the longest month, in which clocks are set back once.
     let share = share_of(&limit, 21);
-    assert_eq!((share.amount(), share.window()), (1, &Window::Length(Micros(2_721_600_000_000))));
+    assert_eq!((share.amount(), share.window()), (1, &Window::Length(Micros::from_secs(745 * 3_600 / 20 * 21))));
+    let calendar = |unit| Window::Calendar(Arc::new(CalendarWindow::new(unit, "UTC").unwrap()));
+    for (unit, hours) in [(CalendarUnit::Day, 25), (CalendarUnit::Week, 169), (CalendarUnit::Year, 8_785)] {
+        let limit = Limit::new(LimitParts::fixed_window(1, calendar(unit))).unwrap();
+        assert_eq!(numbers(&share_of(&limit, 2)), (1, 2 * 3_600 * hours, 1), "{unit:?}");
+    }
 }
 
 #[test]

@@ -244,6 +244,8 @@ impl Program {
                                     && let Some(state) = state
                                 {
                                     remember(shared, part.key, &part.limit, state, reply.now, sent);
+                                } else if outcome.allowed() {
+                                    shared.memory.passed(part.key);
                                 }
                             }
                         }

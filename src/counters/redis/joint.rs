@@ -115,7 +115,8 @@ async fn hold<C: Clock + Clone>(inner: Arc<Inner<C>>, parts: Parts, deadline: De
     let first = |part: &Part| match part.operation {
         Operation::Charge(hits @ 1..) if part.enforced => Step::Hold(hits),
         // Whether it is charged is not known yet.
-        Operation::Charge(_) => Step::Operation(Operation::Charge(0)),
+        Operation::Charge(hits @ 1..) => Step::Evaluate(hits),
+        peek @ Operation::Charge(0) => Step::Operation(peek),
         refund @ Operation::Refund(_) => Step::Operation(refund),
     };
     let answers = ask(&inner, &parts, parts.iter().map(first).collect(), deadline).await;

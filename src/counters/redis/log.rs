@@ -56,7 +56,7 @@ impl<'a> Log<'a> {
         known.dedup();
         // From which number on hits are at least how late.
         let mut bounds = vec![(self.removed, earliest)];
-        bounds.extend(known.into_iter().filter(|(number, _)| *number > self.removed));
+        bounds.extend(known.into_iter().filter(|(number, _)| *number >= self.removed));
         if let Some(last) = self.before.hits.checked_sub(1).filter(|last| *last >= self.removed) {
             bounds.push((last, self.before.newest));
         }

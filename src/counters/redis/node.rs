@@ -32,7 +32,7 @@ impl Node {
     pub fn connect(address: NodeAddress, clients: Vec<Client>, breaker: Arc<Breaker>) -> Self {
         for client in &clients {
             // The task ends with the client.
-            let _ = client.connect();
+            drop(client.connect());
         }
         Self { address, clients: clients.into(), next: AtomicUsize::new(0), breaker }
     }

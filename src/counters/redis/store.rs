@@ -24,7 +24,7 @@ use crate::core::algorithm::{Outcome, Verdict};
 use crate::core::clock::{Clock, Micros};
 use crate::core::descriptor::Operation;
 use crate::core::limit::{Limit, MAX_HITS, Window};
-use crate::core::spec::Charge;
+use crate::core::spec::{Charge, FailureMode};
 use crate::counters::fingerprint::{Fingerprint, Fingerprints};
 use crate::counters::over_limit::OverLimitMemory;
 use crate::counters::{Answers, CounterKey, CounterStore, Deadline, Hit, Source, StoreError};
@@ -72,10 +72,13 @@ pub(super) struct Inner<C> {
     fingerprints: Fingerprints,
     backends: Vec<Arc<Backend>>,
     /// One for each worker, and the last for everybody else.
-    lanes: Box<[(Arc<Lane>, Arc<Router<C>>)]>,
+    lanes: Box<[Way<C>]>,
     pub(super) shared: Arc<Shared<C>>,
     pub(super) fallback: Fallback<C>,
 }
+
+/// One worker's queue, and its connections.
+type Way<C> = (Arc<Lane>, Arc<Router<C>>);
 
 /// Hits of one request that need an answer from Redis, by their positions.
 type Positions = SmallVec<[usize; 4]>;
@@ -194,7 +197,7 @@ impl<C: Clock + Clone> RedisStore<C> {
 }
 
 impl<C: Clock + Clone> Inner<C> {
-    pub(super) fn lane(&self) -> &(Arc<Lane>, Arc<Router<C>>) {
+    pub(super) fn lane(&self) -> &Way<C> {
         &self.lanes[LANE.get().min(self.lanes.len() - 1)]
     }
 
@@ -245,7 +248,10 @@ impl<C: Clock + Clone> Inner<C> {
         let mut replies: SmallVec<[Reply; 4]> = SmallVec::new();
         let mut asked = Positions::new();
         for (position, (hit, key)) in hits.iter().zip(&keys).enumerate() {
-            match self.shared.memory.answer(*key, hit.limit, hit.operation, now) {
+            // What the request does to the same counter before, a refund perhaps, is not remembered yet.
+            let follows = asked.iter().any(|&before| keys[before] == *key);
+            let remembered = || self.shared.memory.answer(*key, hit.limit, hit.operation, now);
+            match (!follows).then(remembered).flatten() {
                 Some(outcome) => replies.push(Reply::Remembered(outcome)),
                 None => {
                     asked.push(position);
@@ -321,28 +327,17 @@ impl<C: Clock + Clone> CounterStore for RedisStore<C> {
     }
 
     async fn inspect(&self, key: &CounterKey<'_>, limit: &Limit) -> Result<Option<Outcome>, StoreError> {
-        let hit = |operation| Hit {
+        let inner = &self.0;
+        let hit = Hit {
             key: key.reborrow(),
             limit,
-            operation,
+            operation: Operation::Charge(0),
             enforced: true,
-            failure_mode: crate::core::spec::FailureMode::Error,
+            failure_mode: FailureMode::Error,
         };
-        let inner = &self.0;
-        let asked = |hit: &Hit<'_>| Asked {
-            key: inner.fingerprints.of(key),
-            limit,
-            step: Step::Operation(hit.operation),
-            enforced: true,
-        };
-        let waiting = if limit.post_paid() {
-            let hit = hit(Operation::Charge(0));
-            inner.lane().0.ask([asked(&hit)].into_iter(), |_| inner.locate(&hit))
-        } else {
-            // Together with one that never fits, nothing is charged, and the other is only judged.
-            let hits = [hit(Operation::Charge(1)), hit(Operation::Charge(MAX_HITS))];
-            inner.lane().0.ask_together(hits.each_ref().map(|hit| (asked(hit), inner.locate(hit))).into_iter())
-        };
+        let step = if limit.post_paid() { Step::Operation(hit.operation) } else { Step::Evaluate(1) };
+        let asked = Asked { key: inner.fingerprints.of(key), limit, step, enforced: true };
+        let waiting = inner.lane().0.ask([asked].into_iter(), |_| inner.locate(&hit));
         let mut replies = inner.replies(waiting, None, 1).await;
         match replies.swap_remove(0) {
             // One that nobody has charged is as one that is not there.
@@ -358,7 +353,7 @@ impl<C: Clock + Clone> CounterStore for RedisStore<C> {
             limit,
             operation: Operation::Refund(MAX_HITS),
             enforced: true,
-            failure_mode: crate::core::spec::FailureMode::Error,
+            failure_mode: FailureMode::Error,
         };
         let Located { place, name, notice } = inner.locate(&hit);
         let call = super::scripts::reset(name, inner.shared.channel.clone(), notice);

@@ -3,10 +3,12 @@
 //! fred's defaults are changed where they would charge twice or wait for ever: a command is sent at most once, every
 //! one has a time, queues are bounded. Connections are tried for ever, with growing pauses and jitter.
 
+mod complaints;
 mod tls;
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use fred::clients::{Client, SubscriberClient};
@@ -15,9 +17,10 @@ use fred::types::config::{
     TlsConfig, UnresponsiveConfig,
 };
 
+use self::complaints::Complaints;
 use super::backend::Kind;
 use super::topology::NodeAddress;
-use crate::config::redis::{RedisConnection, Topology};
+use crate::config::redis::{Endpoint, EndpointError, RedisConnection, RedisTls, Secret, Topology};
 
 pub use tls::TlsError;
 
@@ -32,21 +35,18 @@ const JITTER: u32 = 100;
 /// A connection that leaves a command unanswered for so long is closed and opened anew.
 const UNRESPONSIVE: Duration = Duration::from_secs(2);
 const UNRESPONSIVE_CHECK: Duration = Duration::from_millis(500);
-/// The port of sentinels, when an address names none.
-const SENTINEL_PORT: u16 = 26_379;
-const PORT: u16 = 6_379;
 
 /// Why the settings give no connection.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
     /// An address that is none.
-    #[error("redis.urls: \"{0}\" is no address; write host:port, or the path of a Unix socket for type: single")]
-    Address(String),
+    #[error("redis.urls: {0}")]
+    Address(#[from] EndpointError),
     /// No addresses.
-    #[error("redis.urls: no address; write where Redis is")]
+    #[error("redis.urls: no address; write where Redis is, host:port")]
     NoAddress,
-    /// A file with a password that cannot be read.
-    #[error("redis.password_file: {path:?} cannot be read: {error}")]
+    /// A file with a password that cannot be read, or is empty.
+    #[error("redis.password_file: {path:?}: {error}; its first line must be the password")]
     PasswordFile {
         /// Which.
         path: PathBuf,
@@ -63,9 +63,10 @@ pub enum ConnectError {
 pub struct Connector {
     kind: Kind,
     settings: RedisConnection,
-    password: Option<String>,
+    password: Option<Secret>,
     tls: Option<TlsConfig>,
     deadline: Duration,
+    complaints: Arc<Complaints>,
 }
 
 impl Connector {
@@ -74,8 +75,8 @@ impl Connector {
     /// # Errors
     /// [`ConnectError`], with the setting to change.
     pub fn new(settings: &RedisConnection, deadline: Duration) -> Result<Self, ConnectError> {
-        let default_port = if settings.topology == Topology::Sentinel { SENTINEL_PORT } else { PORT };
-        let nodes = settings.urls.iter().map(|url| address(url, default_port)).collect::<Result<Vec<_>, _>>()?;
+        let endpoints = settings.endpoints()?;
+        let nodes: Vec<_> = endpoints.iter().map(node).collect();
         let first = nodes.first().cloned().ok_or(ConnectError::NoAddress)?;
         let kind = match settings.topology {
             Topology::Single => Kind::Single(first),
@@ -86,15 +87,13 @@ impl Connector {
             }
         };
         let password = match &settings.password_file {
-            None => settings.password.as_ref().map(|password| password.reveal().to_owned()),
-            Some(path) => {
-                let text = std::fs::read_to_string(path)
-                    .map_err(|error| ConnectError::PasswordFile { path: path.clone(), error })?;
-                Some(text.lines().next().unwrap_or_default().to_owned())
-            }
+            None => settings.password.clone(),
+            Some(path) => Some(read_password(path)?),
         };
-        let tls = settings.tls.as_ref().map(tls::client).transpose()?;
-        Ok(Self { kind, settings: settings.clone(), password, tls, deadline })
+        // An address can ask for TLS on its own.
+        let asked = endpoints.iter().any(Endpoint::asks_for_tls).then(RedisTls::default);
+        let tls = settings.tls.clone().or(asked).as_ref().map(tls::client).transpose()?;
+        Ok(Self { kind, settings: settings.clone(), password, tls, deadline, complaints: Arc::default() })
     }
 
     /// How nodes are found.
@@ -103,12 +102,15 @@ impl Connector {
         self.kind.clone()
     }
 
-    /// Clients for one worker and one node, or the primary behind sentinels; not connected yet.
+    /// Clients for one worker and one node, or the primary behind sentinels; not connected yet. Made within a runtime,
+    /// they tell in the log why they cannot connect.
     #[must_use]
     pub fn clients(&self, address: &NodeAddress) -> Vec<Client> {
         let client = |_| {
             let (config, performance, connection, policy) = self.settings_for(address);
-            Client::new(config, Some(performance), Some(connection), Some(policy))
+            let client = Client::new(config, Some(performance), Some(connection), Some(policy));
+            self.complaints.listen(&client, address);
+            client
         };
         (0..self.settings.connections_per_worker.max(1)).map(client).collect()
     }
@@ -147,7 +149,7 @@ impl Connector {
             // The first connection is tried as long as any other.
             fail_fast: false,
             username: settings.username.clone(),
-            password: self.password.clone(),
+            password: self.password.as_ref().map(|password| password.reveal().to_owned()),
             database: (settings.database > 0).then_some(settings.database),
             tls: self.tls.clone(),
             ..Config::default()
@@ -158,7 +160,7 @@ impl Connector {
         // connects, nothing is asked.
         let reconnect_errors = match &self.kind {
             Kind::Cluster(_) => Vec::new(),
-            Kind::Single(_) | Kind::Sentinel { .. } => vec![ReconnectError::ReadOnly],
+            Kind::Single(_) | Kind::Sentinel { .. } => vec![ReconnectError::ReadOnly, ReconnectError::MasterDown],
         };
         let connection = ConnectionConfig {
             connection_timeout: settings.connect_timeout,
@@ -178,40 +180,20 @@ impl Connector {
     }
 }
 
-/// `host:port`, `host`, `redis://host:port`, or the path of a Unix socket.
-fn address(text: &str, default_port: u16) -> Result<NodeAddress, ConnectError> {
-    let wrong = || ConnectError::Address(text.to_owned());
-    let plain = text.trim().strip_prefix("redis://").unwrap_or(text.trim()).trim_end_matches('/');
-    if text.trim().starts_with('/') {
-        return Ok(NodeAddress { host: text.trim().into(), port: 0 });
+/// A Unix socket is a node whose host is its path.
+fn node(endpoint: &Endpoint) -> NodeAddress {
+    match endpoint {
+        Endpoint::Tcp { host, port, .. } => NodeAddress { host: host.as_str().into(), port: *port },
+        Endpoint::Unix(path) => NodeAddress { host: path.to_string_lossy().into(), port: 0 },
     }
-    if plain.is_empty() || plain.contains(['/', '@', ' ']) {
-        return Err(wrong());
-    }
-    let bracketed = plain.starts_with('[') && plain.ends_with(']');
-    if !plain.contains(':') || bracketed {
-        let host = plain.trim_start_matches('[').trim_end_matches(']');
-        return Ok(NodeAddress { host: host.into(), port: default_port });
-    }
-    NodeAddress::parse(plain, "").filter(|address| !address.host.is_empty()).ok_or_else(wrong)
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn addresses_have_ports_or_are_sockets() {
-        let read = |text| address(text, 6379).map(|address| (address.host.to_string(), address.port)).ok();
-        let some = |host: &str, port| Some((host.to_owned(), port));
-        assert_eq!(read("redis:7000"), some("redis", 7000));
-        assert_eq!(read("redis"), some("redis", 6379));
-        assert_eq!(read("redis://redis:7000/"), some("redis", 7000));
-        assert_eq!(read("[::1]:7000"), some("::1", 7000));
-        assert_eq!(read("[::1]"), some("::1", 6379));
-        assert_eq!(read("/run/redis.sock"), some("/run/redis.sock", 0));
-        for wrong in ["", ":7000", "a b:1", "redis:port", "user:secret@redis:1"] {
-            assert_eq!(read(wrong), None, "{wrong}");
-        }
+/// The first line of a file.
+fn read_password(path: &Path) -> Result<Secret, ConnectError> {
+    let wrong = |error| ConnectError::PasswordFile { path: path.to_owned(), error };
+    let text = std::fs::read_to_string(path).map_err(wrong)?;
+    match text.lines().next() {
+        Some(password) if !password.is_empty() => Ok(Secret::new(password)),
+        _ => Err(wrong(io::Error::other("it is empty"))),
     }
 }

@@ -1,10 +1,12 @@
 //! What the types alone do not say: ranges, and what must hold between fields.
 
+mod redis;
+
+use std::borrow::Cow;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::Config;
-use super::redis::{RedisConnection, Topology};
 
 const MIB: usize = 1 << 20;
 const SECOND: Duration = Duration::from_secs(1);
@@ -12,42 +14,50 @@ const HOUR: Duration = Duration::from_secs(3_600);
 
 /// Mistakes: the field, and what to write.
 #[derive(Default)]
-struct Findings(Vec<(&'static str, String)>);
+struct Findings(Vec<(Field, String)>);
+
+/// The name of a field.
+type Field = Cow<'static, str>;
 
 impl Findings {
-    fn check(&mut self, field: &'static str, holds: bool, message: impl FnOnce() -> String) {
+    fn check(&mut self, field: impl Into<Field>, holds: bool, message: impl FnOnce() -> String) {
         if !holds {
-            self.0.push((field, message()));
+            self.0.push((field.into(), message()));
         }
     }
 
-    fn range<T: PartialOrd + std::fmt::Display>(&mut self, field: &'static str, value: T, range: RangeInclusive<T>) {
+    fn range<T: PartialOrd + std::fmt::Display>(
+        &mut self,
+        field: impl Into<Field>,
+        value: T,
+        range: RangeInclusive<T>,
+    ) {
         let message = || format!("{value} is out of range; write {} to {}", range.start(), range.end());
         self.check(field, range.contains(&value), message);
     }
 
-    fn positive(&mut self, field: &'static str, value: Duration) {
+    fn positive(&mut self, field: impl Into<Field>, value: Duration) {
         self.check(field, !value.is_zero(), || "0s would end everything at once; write a longer time".to_owned());
     }
 
-    fn at_most(&mut self, field: &'static str, value: Duration, most: Duration) {
+    fn at_most(&mut self, field: impl Into<Field>, value: Duration, most: Duration) {
         self.check(field, value <= most, || format!("{} is too long; write at most {}", human(value), human(most)));
     }
 
-    fn between(&mut self, field: &'static str, value: Duration, least: Duration, most: Duration) {
+    fn between(&mut self, field: impl Into<Field>, value: Duration, least: Duration, most: Duration) {
         self.check(field, (least..=most).contains(&value), || {
             format!("{} is out of range; write {} to {}", human(value), human(least), human(most))
         });
     }
 
     /// `0s`, or at least `least`.
-    fn off_or_at_least(&mut self, field: &'static str, value: Duration, least: Duration) {
+    fn off_or_at_least(&mut self, field: impl Into<Field>, value: Duration, least: Duration) {
         self.check(field, value.is_zero() || value >= least, || {
             format!("{} is too short; write 0s for off, or at least {}", human(value), human(least))
         });
     }
 
-    fn not_empty(&mut self, field: &'static str, value: &str) {
+    fn not_empty(&mut self, field: impl Into<Field>, value: &str) {
         self.check(field, !value.is_empty(), || "an empty text has no meaning here; write a name".to_owned());
     }
 }
@@ -57,71 +67,16 @@ fn human(duration: Duration) -> humantime::FormattedDuration {
 }
 
 /// Everything wrong with the tree as a whole.
-pub(super) fn validate(config: &Config) -> Vec<(&'static str, String)> {
+pub(super) fn validate(config: &Config) -> Vec<(Field, String)> {
     let mut found = Findings::default();
     listeners(config, &mut found);
     rules(config, &mut found);
     limiter(config, &mut found);
-    redis(config, &mut found);
+    redis::check(config, &mut found);
     found.at_most("shutdown.drain_period", config.shutdown.drain_period, HOUR);
     found.at_most("shutdown.grace_period", config.shutdown.grace_period, HOUR);
     telemetry(config, &mut found);
     found.0
-}
-
-fn redis(config: &Config, found: &mut Findings) {
-    let Some(redis) = &config.redis else { return };
-    let millis = Duration::from_millis;
-    found.check("redis.urls", !redis.urls.is_empty(), || "write where Redis is: [host:port]".to_owned());
-    connection("redis.sentinel.master", "redis.password_file", "redis.urls", &redis.connection(), found);
-    if let Some(other) = &redis.per_second {
-        let (master, file, urls) =
-            ("redis.per_second.sentinel.master", "redis.per_second.password_file", "redis.per_second.urls");
-        found.check(urls, !other.urls.is_empty(), || "write where that Redis is: [host:port]".to_owned());
-        connection(master, file, urls, other, found);
-    }
-    found.between("redis.deadline", redis.deadline, millis(1), 10 * SECOND);
-    found.range("redis.max_queued", redis.max_queued, 1..=1_000_000);
-    let plain = !redis.key_prefix.is_empty()
-        && redis.key_prefix.bytes().all(|b| b.is_ascii_graphic() && b != b'{' && b != b'}');
-    found.check("redis.key_prefix", plain, || {
-        "must be visible ASCII without braces; write for example rate_limit".to_owned()
-    });
-    found.range("redis.breaker.failures", redis.breaker.failures, 1..=1_000);
-    found.between("redis.breaker.open_for", redis.breaker.open_for, millis(1), 60 * SECOND);
-    found.between("redis.breaker.max_open_for", redis.breaker.max_open_for, millis(1), 600 * SECOND);
-    found.range("redis.over_limit_memory.max_counters", redis.over_limit_memory.max_counters, 0..=100_000_000);
-    found.between("redis.over_limit_memory.ask_again", redis.over_limit_memory.ask_again, millis(10), HOUR);
-    found.between("redis.heartbeat.interval", redis.heartbeat.interval, millis(100), 60 * SECOND);
-    if let Some(count) = redis.heartbeat.expect_replicas {
-        found.range("redis.heartbeat.expect_replicas", count, 1..=10_000);
-    }
-}
-
-/// What holds for either Redis.
-fn connection(
-    master: &'static str,
-    file: &'static str,
-    urls: &'static str,
-    redis: &RedisConnection,
-    found: &mut Findings,
-) {
-    let named = redis.sentinel.as_ref().is_some_and(|sentinel| !sentinel.master.is_empty());
-    found.check(master, named == (redis.topology == Topology::Sentinel), || {
-        "names the primary for type: sentinel, and only for that; write for example mymaster".to_owned()
-    });
-    found.check(file, redis.password.is_none() || redis.password_file.is_none(), || {
-        "password is set too; leave one of them out".to_owned()
-    });
-    found.check(urls, redis.topology != Topology::Single || redis.urls.len() <= 1, || {
-        format!("type: single has one address, not {}; write type: cluster or sentinel", redis.urls.len())
-    });
-    found.check(urls, redis.topology != Topology::Cluster || redis.database == 0, || {
-        "a cluster has only database 0; leave redis.database out".to_owned()
-    });
-    found.check(urls, (1..=64).contains(&redis.connections_per_worker), || {
-        format!("connections_per_worker: {} is out of range; write 1 to 64", redis.connections_per_worker)
-    });
 }
 
 fn listeners(config: &Config, found: &mut Findings) {
@@ -160,7 +115,7 @@ fn listeners(config: &Config, found: &mut Findings) {
                 && (other.ip() == address.ip() || other.ip().is_unspecified() || address.ip().is_unspecified())
         });
         if let Some((other, _)) = other {
-            found.check(field, false, || format!("port {} is {other}'s already; write another port", address.port()));
+            found.check(*field, false, || format!("port {} is {other}'s already; write another port", address.port()));
         }
     }
 }
