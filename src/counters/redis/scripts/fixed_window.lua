@@ -41,14 +41,17 @@ end
 
 local function step(count, _, start, _, _, code, times, cost, _, room)
   if code == TAKE then
-    local before = count
-    for _ = 1, times do
-      if count > room then
-        return count, nil, false, count > before
-      end
-      count = count + cost
+    if count > room then
+      return count, nil, false, false
+    elseif cost == 0 then
+      return count, nil, true, false
     end
-    return count, nil, true, count > before
+    local left = room - count
+    local fit = (left - left % cost) / cost + 1
+    if fit < times then
+      return count + fit * cost, nil, false, true
+    end
+    return count + times * cost, nil, true, true
   elseif code == ADD then
     local sum = count + cost
     return sum < MOST_HITS and sum or MOST_HITS, nil, count <= room, true
