@@ -96,7 +96,7 @@ impl Drill {
         assert!(back <= BACK_WITHIN, "Redis was used again only after {back:?}");
         let in_the_dark = |record: &&Record| record.at >= dark && record.answered < ended;
         verify_dark(&records.iter().filter(in_the_dark).cloned().collect::<Vec<_>>(), flows);
-        verify(&records, flows, begun);
+        verify(&records, flows, begun, back);
     }
 
     /// A fault that Redis is not away for longer than a moment.
@@ -112,7 +112,7 @@ impl Drill {
         let back = records.iter().filter(|record| record.at >= healed && is_counted(record, flows));
         let back = back.map(|record| record.answered).min().unwrap() - healed;
         assert!(back <= BACK_WITHIN, "Redis was used again only after {back:?}");
-        verify(&records, flows, begun);
+        verify(&records, flows, begun, back);
         (records, flows)
     }
 
@@ -139,7 +139,7 @@ fn verify_dark(records: &[Record], flows: usize) {
 }
 
 /// Of all answers: in time, and errors only where they are asked for.
-fn verify(records: &[Record], flows: usize, begun: Instant) {
+fn verify(records: &[Record], flows: usize, begun: Instant, back: Duration) {
     for record in records {
         match (&record.answer, record.key) {
             (Answer::Error(code, text), "error") => assert_eq!(*code, Code::Unavailable, "{text}"),
@@ -152,32 +152,12 @@ fn verify(records: &[Record], flows: usize, begun: Instant) {
     let known = |record: &&Record| record.at < begun || record.at >= begun + DETECTION;
     let ours = late(records.iter().filter(|record| record.flow < flows).filter(known));
     let control = slower_than(TOO_SLOW, records.iter().filter(|record| record.flow >= flows));
-    let all = late(records.iter().filter(|record| record.flow < flows));
-    if std::env::var_os("T").is_some() {
-        let end = records.iter().map(|r| r.at).max().unwrap();
-        let mut t = records.iter().map(|r| r.at).min().unwrap();
-        while t < end {
-            let n = t + Duration::from_millis(250);
-            let of = |ours: bool| records.iter().filter(move |r| r.at >= t && r.at < n && (r.flow < flows) == ours);
-            let c = of(true).filter(|r| r.answer.is_by(By::Counter)).count();
-            println!(
-                "{:>6.2}s n {} late {:.2} counted {} control {:.2} / >5 {:.2}",
-                t.saturating_duration_since(begun).as_secs_f64(),
-                of(true).count(),
-                late(of(true)),
-                c,
-                late(of(false)),
-                slower_than(TOO_SLOW, of(false))
-            );
-            t = n;
-        }
-    }
     println!(
-        "late: {:.2} % of {}, {:.2} % with detection, control {:.2} %",
+        "{}: {} requests, {:.2} % late, control {:.2} % slow, Redis used again after {back:?}",
+        std::thread::current().name().unwrap_or_default(),
+        records.iter().filter(|record| record.flow < flows).count(),
         ours * 100.0,
-        records.len(),
-        all * 100.0,
-        control * 100.0
+        control * 100.0,
     );
     let allowed = 0.01 + 2.0 * control;
     assert!(ours <= allowed, "{:.2} % were late, of the control {:.2} % slow", ours * 100.0, control * 100.0);

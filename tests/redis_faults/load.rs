@@ -174,6 +174,12 @@ fn answer(answer: Result<tonic::Response<RateLimitResponse>, Status>) -> Answer 
             Answer::Given { admitted: response.overall_code != OVER_LIMIT, by }
         }
         Err(status) if matches!(status.code(), Code::Cancelled | Code::DeadlineExceeded) => Answer::Late,
+        // The server parts with a connection on which very many calls have just been given up; so late were they.
+        Err(status)
+            if status.code() == Code::ResourceExhausted && status.message().starts_with("h2 protocol error") =>
+        {
+            Answer::Late
+        }
         Err(status) => Answer::Error(status.code(), status.message().to_owned()),
     }
 }

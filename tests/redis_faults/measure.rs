@@ -1,6 +1,6 @@
 //! The table of docs/redis.md: what faults cost under load.
 //!
-//! `cargo test --test redis_faults -- --ignored --nocapture`, which takes some four minutes.
+//! `cargo test --test redis_faults -- --ignored --nocapture`, which takes some three minutes.
 
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -12,9 +12,9 @@ use crate::redis_support::{Cluster, ClusterOptions, End, Failover, Options, Prox
 use crate::site;
 
 /// Before a fault, while it lasts, and after it.
-const BEFORE: Duration = Duration::from_secs(2);
+const BEFORE: Duration = Duration::from_secs(1);
 const DURING: Duration = Duration::from_secs(3);
-const AFTER: Duration = Duration::from_secs(5);
+const AFTER: Duration = Duration::from_secs(4);
 /// Flows of each server whose limit is never reached, each with a counter of its own, and those that share one with a
 /// limit of [`RATE`] a second.
 const WIDE: usize = 6;
