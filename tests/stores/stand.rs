@@ -1,13 +1,21 @@
 //! The stores that are tested, running as they do in a server: workers with runtimes of their own, and one for the rest.
 //!
 //! **Where stores may differ.** A Redis store may remember counters over their limit ([`Stand::remembers`]). What it
-//! answers from memory never reaches the counter, so that
-//! - denied hits on a `fixed_window` that records them are not recorded, and
-//! - of a request that is refused together, the hits that were not the reason are not looked at: they are answered as
+//! answers from memory never reaches the counter, and it knows the counter as it was, not as it is:
+//! - Denied hits on a `fixed_window` that records them are not recorded.
+//! - Of a request that is refused together, the hits that were not the reason are not looked at: they are answered as
 //!   if nobody had charged their counters.
+//! - Of a log it knows the times of a few hits, and takes all others to be as old as they can be: it reports less than
+//!   is consumed ([`Stand::told`]), denies no more than the log does, and of a higher cost than was denied before tells
+//!   to wait less.
+//! - It takes the store's clock to be as far ahead as it can be, so that it denies nothing that would pass: what it
+//!   tells to wait is too short by up to one round trip.
 //!
-//! In a cluster, hits that are charged all or not at all are held while the others are asked: a request may be refused
-//! because of what another one holds and gives back ([`Stand::holds`]).
+//! In a cluster, hits that are charged all or not at all are held while the others are asked ([`Stand::holds`]):
+//! - A request may be refused because of what another one holds and gives back.
+//! - What is held and given back leaves an empty counter behind. It reads as none, but can be reset.
+//! - In a request that is refused, a hit behind a denied one on the same counter is judged without it, where one store
+//!   counts in what `over: record` would have recorded.
 //!
 //! In everything else, the stores answer the same.
 
@@ -19,7 +27,7 @@ use std::time::Duration;
 use tidegate::config::redis::{RedisConnection, Topology};
 use tidegate::core::algorithm::Outcome;
 use tidegate::core::clock::SystemClock;
-use tidegate::core::limit::Limit;
+use tidegate::core::limit::{Algorithm, Limit};
 use tidegate::core::spec::Charge;
 use tidegate::counters::breaker::BreakerOptions;
 use tidegate::counters::local::LocalCounters;
@@ -118,10 +126,7 @@ struct Kind {
 /// A store that runs.
 pub struct Stand<S: 'static> {
     pub store: &'static S,
-    /// Whether it answers hits on counters that are over their limit from memory.
-    pub remembers: bool,
-    /// Whether hits of one request may be held apart from each other.
-    pub holds: bool,
+    kind: Kind,
     workers: Vec<Handle>,
     beside: Runtime,
 }
@@ -129,8 +134,22 @@ pub struct Stand<S: 'static> {
 impl<S: CounterStore> Stand<S> {
     fn start(store: &'static S, kind: Kind) -> Self {
         let beside = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        let Kind { remembers, holds } = kind;
-        Self { store, remembers, holds, workers: (0..WORKERS).map(|_| worker()).collect(), beside }
+        Self { store, kind, workers: (0..WORKERS).map(|_| worker()).collect(), beside }
+    }
+
+    /// Whether it answers hits on counters that are over their limit from memory.
+    pub fn remembers(&self) -> bool {
+        self.kind.remembers
+    }
+
+    /// Whether hits of one request may be held apart from each other.
+    pub fn holds(&self) -> bool {
+        self.kind.holds
+    }
+
+    /// Whether a denied hit may be answered with the level `told`, when so much is consumed.
+    pub fn told(&self, limit: &Limit, told: u64, consumed: u64) -> bool {
+        told == consumed || self.remembers() && limit.algorithm() == Algorithm::SlidingWindowLog && told < consumed
     }
 
     /// Waits for what comes, but not for ever.
