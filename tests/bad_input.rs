@@ -309,6 +309,35 @@ async fn rapid_resets_close_the_connection_that_sends_them() {
     others_are_answered(&server).await;
 }
 
+/// As when a worker was held up for longer than clients wait.
+#[tokio::test]
+async fn calls_given_up_together_leave_the_connection() {
+    let server = start(RULES, |_| {});
+    let mut stream = deaf_client(server.address()).await;
+    let mut given_up = Vec::new();
+    for call in 0..500_u32 {
+        given_up.extend(h2_frame(1, 0x4, 2 * call + 1, &call_head()));
+        given_up.extend(h2_frame(3, 0, 2 * call + 1, &8_u32.to_be_bytes()));
+    }
+    given_up.extend(h2_frame(6, 0, 0, b"answered"));
+    stream.write_all(&given_up).await.unwrap();
+    let answered = async {
+        let mut head = [0; 9];
+        while stream.read_exact(&mut head).await.is_ok() {
+            let mut payload = vec![0; u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize];
+            stream.read_exact(&mut payload).await.unwrap();
+            match head[3] {
+                6 if head[4] == 1 => return payload == b"answered",
+                7 => return false,
+                _ => {}
+            }
+        }
+        false
+    };
+    assert!(timeout(SOON, answered).await.expect("an answer to the ping"), "the connection was closed");
+    others_are_answered(&server).await;
+}
+
 #[tokio::test]
 async fn more_streams_than_allowed_are_refused() {
     let server = start(RULES, |config| config.grpc.max_concurrent_streams = 16);

@@ -58,6 +58,7 @@ fn replica_that_asks(main: &RedisConnection, per_second: Option<&RedisConnection
         prefix: "test".to_owned(),
         deadline: DEADLINE,
         workers: 0,
+        cluster_buckets: 0,
         max_queued: 1_000,
         main: backend(main),
         per_second: per_second.map(backend),

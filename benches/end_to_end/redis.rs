@@ -75,15 +75,21 @@ pub fn run(options: &Options) {
         let settings = [("TIDEGATE_REDIS__URLS", redis.address())];
         measure(&case, options, &settings, &[redis.pid()]);
     }
-    println!("\ncluster of three primaries and three replicas (their own CPU is not counted)\n");
-    header();
     let cluster = Cluster::start(3, 1);
-    for case in chosen(options).into_iter().filter(|case| !case.name.starts_with("Zipf")) {
-        let primaries = || cluster.nodes().iter().filter(|node| node.is_primary());
-        primaries().for_each(|node| drop(node.redis().command(&["FLUSHALL"])));
-        let processes: Vec<u32> = primaries().map(|node| node.redis().pid()).collect();
-        let settings = [("TIDEGATE_REDIS__URLS", cluster.seeds()), ("TIDEGATE_REDIS__TYPE", "cluster".to_owned())];
-        measure(&case, options, &settings, &processes);
+    for buckets in ["0", "64"] {
+        println!("\ncluster of three primaries (and replicas, not counted), cluster_buckets {buckets}\n");
+        header();
+        for case in chosen(options).into_iter().filter(|case| !case.name.starts_with("Zipf")) {
+            let primaries = || cluster.nodes().iter().filter(|node| node.is_primary());
+            primaries().for_each(|node| drop(node.redis().command(&["FLUSHALL"])));
+            let processes: Vec<u32> = primaries().map(|node| node.redis().pid()).collect();
+            let settings = [
+                ("TIDEGATE_REDIS__URLS", cluster.seeds()),
+                ("TIDEGATE_REDIS__TYPE", "cluster".to_owned()),
+                ("TIDEGATE_REDIS__CLUSTER_BUCKETS", buckets.to_owned()),
+            ];
+            measure(&case, options, &settings, &processes);
+        }
     }
 }
 

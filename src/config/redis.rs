@@ -44,6 +44,9 @@ pub struct Redis {
     /// First part of every key, and of the channel. 1 to 64 visible ASCII characters without braces, default
     /// `rate_limit`.
     pub key_prefix: String,
+    /// Hash tags that the counters of a `cluster` share, so that several travel in one call; 0 gives every counter a tag
+    /// of its own. Some 20 per primary. Changing it starts all counters anew. 0 to 16 384, default 0.
+    pub cluster_buckets: u16,
     /// Requests that wait in one worker's queue; more are answered by the failure mode. 1 to 1 000 000, default 10 000.
     pub max_queued: usize,
     /// When calls to a node are given up before they are made.
@@ -112,6 +115,7 @@ impl Default for Redis {
             connect_timeout,
             deadline: Duration::from_millis(10),
             key_prefix: "rate_limit".to_owned(),
+            cluster_buckets: 0,
             max_queued: 10_000,
             breaker: Breaker::default(),
             over_limit_memory: OverLimitMemory::default(),

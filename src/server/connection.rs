@@ -23,8 +23,6 @@ use super::tls::TlsAcceptor;
 use super::workers::Load;
 use crate::config;
 
-/// Streams that clients have reset and we have not yet seen to; beyond them the connection is closed (rapid reset).
-const MAX_PENDING_RESET_STREAMS: usize = 64;
 /// Streams that we had to reset for the client's errors; beyond them the connection is closed.
 const MAX_ERROR_RESET_STREAMS: usize = 256;
 /// Header list of one request, bytes. Envoy sends some 500; trace state on top comes from clients, so the bound lies
@@ -109,12 +107,16 @@ async fn greet<S: AsyncRead + AsyncWrite + Unpin>(stream: S, limit: Duration, sh
 
 async fn speak<S: AsyncRead + AsyncWrite + Unpin>(stream: S, shared: Arc<Shared>) {
     let grpc = &shared.grpc;
+    // Streams that a client has reset and we have not yet seen to; beyond them the connection is closed (rapid reset).
+    // When this worker is held up for longer than clients wait, they reset all that they have open, and none of them
+    // has done wrong.
+    let max_pending_resets = usize::try_from(grpc.max_concurrent_streams).unwrap_or(usize::MAX);
     let mut builder = http2::Builder::new(TokioExecutor::new());
     builder
         .timer(TokioTimer::new())
         .auto_date_header(false)
         .max_concurrent_streams(grpc.max_concurrent_streams)
-        .max_pending_accept_reset_streams(MAX_PENDING_RESET_STREAMS)
+        .max_pending_accept_reset_streams(max_pending_resets)
         .max_local_error_reset_streams(MAX_ERROR_RESET_STREAMS)
         .max_header_list_size(MAX_HEADER_LIST)
         .initial_stream_window_size(STREAM_WINDOW)

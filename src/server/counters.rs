@@ -43,6 +43,7 @@ pub fn open(config: &Config, workers: usize) -> Result<Counters, ConnectError> {
         prefix: redis.key_prefix.clone(),
         deadline: redis.deadline,
         workers,
+        cluster_buckets: redis.cluster_buckets,
         max_queued: redis.max_queued,
         main: backend(&redis.connection())?,
         per_second: redis.per_second.as_ref().map(backend).transpose()?,

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use tidegate::config::redis::Topology;
 
-use crate::drill::{Drill, Signs, late};
+use crate::drill::{Drill, Signs, TOO_SLOW, late, slower_than};
 use crate::load::{Answer, By, Flow, Load, Record};
 use crate::redis_support::{Cluster, ClusterOptions, Failover, Options, slot_of, wait_until};
 use crate::server_support::Server;
@@ -75,8 +75,10 @@ fn slots_are_lost() {
 #[test]
 fn a_primary_hangs() {
     let cluster = cluster(&["--cluster-replica-no-failover", "yes", "--cluster-require-full-coverage", "no"]);
-    let start = || site::start(site::settings(Topology::Cluster, &cluster.seeds()));
-    let servers = [start(), start()];
+    let mut settings = site::settings(Topology::Cluster, &cluster.seeds());
+    // As long as Envoy's patience allows, since this machine may be slow, too.
+    settings.deadline = Duration::from_millis(15);
+    let servers = [site::start(settings.clone()), site::start(settings)];
     let control = site::control();
     let values = |prefix: &str| (0..8).map(|number| format!("{prefix}{number}")).collect::<Vec<_>>();
 
@@ -156,10 +158,10 @@ fn verify_exact(records: &[Record], values: &[String], is_well: impl Fn(&str) ->
         unknown += uncounted;
         ours.extend(of_it);
     }
-    let control = late(records.iter().filter(|record| record.flow >= 16));
-    println!("{unknown} of {all} were not counted, control {:.2} % late", control * 100.0);
-    // Twice the deadline of our own, which the control does not have, and three processes in the place of one.
-    assert!(unknown as f64 <= all as f64 * (0.02 + 4.0 * control), "{unknown} of {all} were not counted");
+    let control = slower_than(TOO_SLOW, records.iter().filter(|record| record.flow >= 16));
+    println!("{unknown} of {all} were not counted, control {:.2} % slow", control * 100.0);
+    // A stall of this machine opens breakers for a while, too; but one of the node that hangs would count none.
+    assert!(unknown as f64 <= all as f64 * (0.25 + 2.0 * control), "{unknown} of {all} were not counted");
     let ours = late(ours.into_iter());
     assert!(ours <= 0.01 + 2.0 * control, "{:.2} % were late, of the control {:.2} %", ours * 100.0, control * 100.0);
 }
@@ -182,30 +184,23 @@ fn a_slot_moves() {
         flow("local", other.clone(), 20),
         flow("local", format!("{one},{other}"), 20),
     ]);
-    let some_more = |what: &str| {
+    let counted = |what: &str, flows: &[usize]| {
         let now = Instant::now();
-        load.until(what, now, |records| (0..3).all(|flow| records.iter().filter(|r| r.flow == flow).count() >= 15));
-        load.since(now)
+        let by_counter = |records: &[Record], flow| {
+            records.iter().filter(|record| record.flow == flow && record.answer.is_by(By::Counter)).count()
+        };
+        load.until(what, now, |records| flows.iter().all(|flow| by_counter(records, *flow) >= 15));
     };
-    let counted = |records: &[Record], flow: usize| {
-        let of_it: Vec<_> = records.iter().filter(|record| record.flow == flow).collect();
-        of_it.iter().filter(|record| record.answer.is_by(By::Counter)).count() * 2 > of_it.len()
-    };
-    some_more("counters exist");
+    counted("counters exist", &[0, 1, 2]);
     let slot = slot("local", &one);
     let migration = cluster.begin_migration(slot, cluster.spare(0)).unwrap();
-    let here = some_more("all keys are where they were");
-    assert!((0..3).all(|flow| counted(&here, flow)), "{here:?}");
+    counted("all keys are where they were", &[0, 1, 2]);
     assert_eq!(cluster.move_keys(&migration, 1), 1);
-    let torn = some_more("one has moved");
-    assert!((0..2).all(|flow| counted(&torn, flow)), "each alone is counted where it is (ASK): {torn:?}");
-    wait_until("both together are told to try again", || site::failures(&server, "migrating") > 0.0);
+    counted("one has moved: each is found (ASK), also where both are asked for (TRYAGAIN)", &[0, 1, 2]);
     cluster.move_keys(&migration, usize::MAX);
-    let there = some_more("all keys have moved");
-    assert!((0..2).all(|flow| counted(&there, flow)), "{there:?}");
+    counted("all keys have moved", &[0, 1, 2]);
     cluster.end_migration(migration);
-    let after = some_more("the slot has moved");
-    assert!((0..3).all(|flow| counted(&after, flow)), "{after:?}");
+    counted("the slot has moved", &[0, 1, 2]);
     assert!(!site::is_broken(&server), "that is nobody's fault");
     for record in load.since(begun) {
         assert!(record.answer == Answer::Late || record.answer.is_admitted(), "{record:?}");

@@ -151,8 +151,27 @@ fn verify(records: &[Record], flows: usize, begun: Instant) {
     }
     let known = |record: &&Record| record.at < begun || record.at >= begun + DETECTION;
     let ours = late(records.iter().filter(|record| record.flow < flows).filter(known));
-    let control = late(records.iter().filter(|record| record.flow >= flows));
+    let control = slower_than(TOO_SLOW, records.iter().filter(|record| record.flow >= flows));
     let all = late(records.iter().filter(|record| record.flow < flows));
+    if std::env::var_os("T").is_some() {
+        let end = records.iter().map(|r| r.at).max().unwrap();
+        let mut t = records.iter().map(|r| r.at).min().unwrap();
+        while t < end {
+            let n = t + Duration::from_millis(250);
+            let of = |ours: bool| records.iter().filter(move |r| r.at >= t && r.at < n && (r.flow < flows) == ours);
+            let c = of(true).filter(|r| r.answer.is_by(By::Counter)).count();
+            println!(
+                "{:>6.2}s n {} late {:.2} counted {} control {:.2} / >5 {:.2}",
+                t.saturating_duration_since(begun).as_secs_f64(),
+                of(true).count(),
+                late(of(true)),
+                c,
+                late(of(false)),
+                slower_than(TOO_SLOW, of(false))
+            );
+            t = n;
+        }
+    }
     println!(
         "late: {:.2} % of {}, {:.2} % with detection, control {:.2} %",
         ours * 100.0,
@@ -160,17 +179,29 @@ fn verify(records: &[Record], flows: usize, begun: Instant) {
         all * 100.0,
         control * 100.0
     );
-    // What this machine makes late without Redis, it may make late twice as often with it: more threads must run.
     let allowed = 0.01 + 2.0 * control;
-    assert!(ours <= allowed, "{:.2} % were late, of the control {:.2} %", ours * 100.0, control * 100.0);
+    assert!(ours <= allowed, "{:.2} % were late, of the control {:.2} % slow", ours * 100.0, control * 100.0);
 }
+
+/// What the control, which does nothing but count in memory, needs as long for was this machine's fault. (Of two
+/// programs that wait for each other, each must be given the processor.)
+pub const TOO_SLOW: Duration = Duration::from_millis(5);
 
 /// The share of requests that were not answered in time.
 pub fn late<'r>(records: impl Iterator<Item = &'r Record>) -> f64 {
-    let (mut all, mut late) = (0_u32, 0_u32);
+    share(records, |record| record.answer == Answer::Late)
+}
+
+/// The share of requests that took longer.
+pub fn slower_than<'r>(time: Duration, records: impl Iterator<Item = &'r Record>) -> f64 {
+    share(records, |record| record.answered - record.at > time)
+}
+
+fn share<'r>(records: impl Iterator<Item = &'r Record>, is: impl Fn(&Record) -> bool) -> f64 {
+    let (mut all, mut those) = (0_u32, 0_u32);
     for record in records {
         all += 1;
-        late += u32::from(record.answer == Answer::Late);
+        those += u32::from(is(record));
     }
-    f64::from(late) / f64::from(all.max(1))
+    f64::from(those) / f64::from(all.max(1))
 }

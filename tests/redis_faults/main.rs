@@ -12,6 +12,7 @@ mod server_support;
 mod cluster;
 mod drill;
 mod load;
+mod measure;
 mod network;
 mod replicas;
 mod sentinel;

@@ -14,10 +14,10 @@ use crate::server_support::{self, Server};
 pub const RULES: &str = "
 domain: faults
 descriptors:
-  - { key: local, failure_mode: local, rate_limit: { unit: hour, requests_per_unit: 1000000, algorithm: token_bucket } }
-  - { key: open, failure_mode: open, rate_limit: { unit: hour, requests_per_unit: 1000000, algorithm: token_bucket } }
-  - { key: closed, failure_mode: closed, rate_limit: { unit: hour, requests_per_unit: 1000000, algorithm: token_bucket } }
-  - { key: error, failure_mode: error, rate_limit: { unit: hour, requests_per_unit: 1000000, algorithm: token_bucket } }
+  - { key: local, failure_mode: local, rate_limit: { unit: day, requests_per_unit: 1000000 } }
+  - { key: open, failure_mode: open, rate_limit: { unit: day, requests_per_unit: 1000000 } }
+  - { key: closed, failure_mode: closed, rate_limit: { unit: day, requests_per_unit: 1000000 } }
+  - { key: error, failure_mode: error, rate_limit: { unit: day, requests_per_unit: 1000000 } }
   - { key: narrow, rate_limit: { unit: hour, requests_per_unit: 30, algorithm: sliding_window_log } }
   - { key: rate, rate_limit: { unit: second, requests_per_unit: 50, algorithm: sliding_window_log } }
 ";

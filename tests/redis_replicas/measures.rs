@@ -80,6 +80,9 @@ enum Event {
     Killed,
     /// It stops, as a machine that is suspended, and goes on after its replica has taken over.
     Stopped,
+    /// It goes on for a second without its replica, which then takes over: as if the clients were on the wrong side of a
+    /// network that breaks, until the node timeout.
+    Parted,
     /// Clients and its replica do not reach it for two seconds, but the other nodes do: nobody takes over.
     CutOff,
 }
@@ -90,7 +93,7 @@ impl Event {
         let taken_over = || wait_until("a replica has taken over", || cluster.primary_of(slot).id() != old.id());
         match self {
             Self::Graceful => hand_over(cluster, slot),
-            Self::Takeover => drop(cluster.failover(slot, Failover::Takeover)),
+            Self::Takeover => _ = cluster.failover(slot, Failover::Takeover),
             Self::Killed => {
                 old.sigkill();
                 taken_over();
@@ -99,6 +102,15 @@ impl Event {
                 old.sigstop();
                 taken_over();
                 old.sigcont();
+            }
+            Self::Parted => {
+                let new = cluster.replicas_of(slot)[0];
+                // It gives a password where none is wanted, and is turned away.
+                new.command(&["CONFIG", "SET", "masterauth", "wrong"]).ok();
+                old.command(&["CLIENT", "KILL", "TYPE", "REPLICA"]);
+                std::thread::sleep(Duration::from_secs(1));
+                _ = cluster.failover(slot, Failover::Takeover);
+                new.command(&["CONFIG", "SET", "masterauth", ""]).ok();
             }
             Self::CutOff => {
                 old.proxy().hold();
@@ -123,7 +135,8 @@ fn a_primary_that_goes() {
     println!("| event | round trip | hits/s | acknowledged and lost | counted and not acknowledged | local for |");
     println!("|---|---|---|---|---|---|");
     for round_trip in [0, 5].map(Duration::from_millis) {
-        for event in [Event::Graceful, Event::Takeover, Event::Killed, Event::Stopped, Event::CutOff] {
+        use Event::{CutOff, Graceful, Killed, Parted, Stopped, Takeover};
+        for event in [Graceful, Takeover, Killed, Stopped, Parted, CutOff] {
             let mut settings = settings(Topology::Cluster, &cluster.seeds());
             settings.deadline = Duration::from_millis(50);
             let mut rows = Vec::new();

@@ -18,6 +18,7 @@ pub(super) fn check(config: &Config, found: &mut Findings) {
         connection("redis.per_second", other, found);
     }
     found.between("redis.deadline", redis.deadline, MILLISECOND, 10 * SECOND);
+    found.range("redis.cluster_buckets", redis.cluster_buckets, 0..=16_384);
     found.range("redis.max_queued", redis.max_queued, 1..=1_000_000);
     // Braces would choose the slot of a key, and with it the node, for all counters alike.
     let visible = redis.key_prefix.bytes().all(|b| b.is_ascii_graphic() && b != b'{' && b != b'}');

@@ -17,12 +17,13 @@ use super::connect::Connector;
 use super::failure::{Complaint, Failure};
 use super::node::{Arguments, Node};
 use super::topology::{NodeAddress, Range, SlotTable};
-use crate::counters::breaker::{Breaker, BreakerOptions};
+use crate::counters::breaker::{Breaker, BreakerOptions, BreakerState};
 
 /// How often the table of slots is read when nothing asks for it.
 const REFRESH: Duration = Duration::from_secs(15);
-/// How often it is read at most, however many ask.
+/// How often it is read at most, however many ask: at first, and when reading it again and again changes nothing.
 const REFRESH_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_REFRESH_PAUSE: Duration = Duration::from_millis(500);
 /// How long one node may take to tell its table.
 const REFRESH_TIMEOUT: Duration = Duration::from_millis(500);
 /// Nodes whose breakers are remembered; more than any cluster has at a time.
@@ -177,7 +178,9 @@ impl Backend {
     pub async fn refresh(&self, nodes: &mut HashMap<NodeAddress, Node>) -> Result<(), Complaint> {
         let Kind::Cluster(seeds) = &self.kind else { return Ok(()) };
         let mut last = Complaint::Failed(Failure::ClusterDown);
-        let known: Vec<NodeAddress> = self.table().nodes().iter().chain(seeds).cloned().collect();
+        let mut known: Vec<NodeAddress> = self.table().nodes().iter().chain(seeds).cloned().collect();
+        // Those that do not answer anybody come last.
+        known.sort_by_cached_key(|address| self.breaker(address).state() != BreakerState::Closed);
         nodes.retain(|address, _| known.contains(address));
         for address in &known {
             let node = nodes.entry(address.clone()).or_insert_with(|| self.connect(address));
@@ -207,14 +210,22 @@ impl Backend {
             return std::future::pending().await;
         }
         let mut nodes = HashMap::new();
+        let mut pause = REFRESH_PAUSE;
         loop {
+            let before = *self.version.borrow();
             if let Err(complaint) = self.refresh(&mut nodes).await {
                 tracing::warn!(?complaint, "no node of the Redis Cluster tells who owns its slots");
             }
-            sleep(REFRESH_PAUSE).await;
+            let changed = *self.version.borrow() != before;
+            pause = if changed { REFRESH_PAUSE } else { (pause * 2).min(LONGEST_REFRESH_PAUSE) };
+            sleep(pause).await;
+            let quiet_from = Instant::now();
             tokio::select! {
                 () = self.changed.notified() => {}
                 () = sleep(REFRESH) => {}
+            }
+            if quiet_from.elapsed() >= LONGEST_REFRESH_PAUSE {
+                pause = REFRESH_PAUSE;
             }
         }
     }

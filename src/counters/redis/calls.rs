@@ -4,7 +4,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
+use fred::types::Value;
+use futures_util::future::join_all;
 use smallvec::SmallVec;
+use tokio::time::timeout_at;
 
 use super::failure::Failure;
 use super::lane::{Answered, Asker, Group, PendingUnit};
@@ -118,24 +121,76 @@ fn joint<C>(units: Vec<PendingUnit>, shared: &Shared<C>) -> Program {
 impl Work {
     /// Makes the call, and says what to answer to whom.
     pub(super) async fn perform<C: Clock>(self, router: &Router<C>, shared: &Shared<C>) -> Settled {
+        let deadline = Instant::now() + shared.deadline;
+        let (answer, sent) = self.call(router, shared, deadline).await;
+        match answer {
+            // Nothing was run, as the slot is on its way and its counters are on two nodes. Each is found on its own.
+            Err(Failure::Migrating) if self.program.parts() > 1 => {
+                let alone = self.program.apart(shared).into_iter().map(|program| async {
+                    let work = Self { place: self.place, program };
+                    let call = timeout_at(deadline.into(), work.call(router, shared, deadline));
+                    let (answer, sent) =
+                        call.await.unwrap_or_else(|_| (Err(Failure::Timeout), shared.clock.now().mono));
+                    work.program.conclude(answer, sent, shared)
+                });
+                join_all(alone).await.into_iter().flatten().collect()
+            }
+            answer => self.program.conclude(answer, sent, shared),
+        }
+    }
+
+    /// Makes the call; also when it was made.
+    async fn call<C: Clock>(
+        &self,
+        router: &Router<C>,
+        shared: &Shared<C>,
+        deadline: Instant,
+    ) -> (Result<Value, Failure>, Micros) {
         let now = shared.clock.now();
         let call = match &self.program {
             Program::Independent { program, .. } => program.call(now.wall),
             Program::Joint { program, .. } => program.call(now.wall),
         };
-        let deadline = Instant::now() + shared.deadline;
-        match router.run(self.place, call, deadline).await {
-            Ok(reply) => self.program.settle(reply, now.mono, shared),
-            Err(failure) => {
-                shared.stats.failed(failure);
-                self.program.fail(failure)
-            }
-        }
+        (router.run(self.place, call, deadline).await, now.mono)
     }
 }
 
 impl Program {
-    fn settle<C: Clock>(self, reply: fred::types::Value, sent: Micros, shared: &Shared<C>) -> Settled {
+    /// How many calls it could be.
+    fn parts(&self) -> usize {
+        match self {
+            Self::Independent { keys, .. } => keys.len(),
+            Self::Joint { units, .. } => units.len(),
+        }
+    }
+
+    /// The same as so many calls.
+    fn apart<C>(self, shared: &Shared<C>) -> Vec<Self> {
+        match self {
+            Self::Independent { program, keys, askers } => {
+                let each = program.counters.into_iter().zip(keys).zip(askers);
+                let alone = each.map(|((counter, key), askers)| Self::Independent {
+                    program: Independent { counters: vec![counter], channel: program.channel.clone() },
+                    keys: vec![key],
+                    askers: vec![askers],
+                });
+                alone.collect()
+            }
+            Self::Joint { units, .. } => units.into_iter().map(|unit| joint(vec![unit], shared)).collect(),
+        }
+    }
+
+    fn conclude<C: Clock>(self, answer: Result<Value, Failure>, sent: Micros, shared: &Shared<C>) -> Settled {
+        match answer {
+            Ok(reply) => self.settle(reply, sent, shared),
+            Err(failure) => {
+                shared.stats.failed(failure);
+                self.fail(failure)
+            }
+        }
+    }
+
+    fn settle<C: Clock>(self, reply: Value, sent: Micros, shared: &Shared<C>) -> Settled {
         shared.stats.called(self.counters(), self.steps());
         match self {
             Self::Independent { program, keys, askers } => {

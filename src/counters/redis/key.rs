@@ -4,7 +4,14 @@
 //! rate_limit:{<domain>|<rule path>|<values>}:<algorithm>:<window>[:<limit's name or position>]
 //! ```
 //!
-//! Everything of one counter is in one hash slot, that of the text in braces. Bytes that the notation uses itself, or
+//! Everything of one counter is in one hash slot, that of the text in braces. In a cluster with `cluster_buckets`, the
+//! braces hold the number of a bucket instead, so that counters share slots, and with them calls:
+//!
+//! ```text
+//! rate_limit:{17}<domain>|<rule path>|<values>:<algorithm>:<window>[:<limit's name or position>]
+//! ```
+//!
+//! Bytes that the notation uses itself, or
 //! that are not printable ASCII, are written `%XX`, so that no value can forge another counter's name or leave the
 //! braces. Values that would take more than [`LONGEST`] bytes are replaced by `~` and a SHA-256 of them. The first
 //! part is the configured prefix; the layout of the counters' contents has a version of its own, in their first byte.
@@ -23,19 +30,27 @@ const LONGEST: usize = 200;
 /// Hash slots of a cluster.
 pub const SLOTS: u16 = 16_384;
 
-/// The name of a counter.
+/// The name of a counter. With 0 `buckets` it has a tag of its own, else that of one of so many.
 #[must_use]
-pub fn name(prefix: &str, key: &CounterKey<'_>, limit: &Limit) -> Bytes {
+pub fn name(prefix: &str, key: &CounterKey<'_>, limit: &Limit, buckets: u16) -> Bytes {
     let expected = prefix.len() + key.name.domain.len() + key.name.path.len() + LONGEST / 2;
     let mut text = String::with_capacity(expected);
     text.push_str(prefix);
     text.push_str(":{");
+    let start = text.len();
     escape(&mut text, key.name.domain.as_bytes());
     text.push('|');
     path(&mut text, key.name.path);
     text.push('|');
     values(&mut text, &key.values);
-    text.push_str("}:");
+    if buckets == 0 {
+        text.push('}');
+    } else {
+        // Any function that all replicas share would do; this one is at hand.
+        let bucket = slot(&text.as_bytes()[start..]) % buckets;
+        text.insert_str(start, &format!("{bucket}}}"));
+    }
+    text.push(':');
     text.push_str(limit.algorithm().name());
     // Writing to a String cannot fail.
     let _ = write!(text, ":{}", limit.window());
@@ -124,7 +139,27 @@ mod tests {
             name: CounterName { domain, path, limit: place },
             values: values.iter().copied().collect(),
         };
-        String::from_utf8(name("rate_limit", &key, &limit).to_vec()).unwrap()
+        String::from_utf8(name("rate_limit", &key, &limit, 0).to_vec()).unwrap()
+    }
+
+    #[test]
+    fn counters_share_the_tags_of_buckets() {
+        let limit = Limit::new(LimitParts::fixed_window(1, Window::Length(Micros::from_secs(60)))).unwrap();
+        let mut slots = std::collections::HashSet::new();
+        for client in 0..1_000 {
+            let client = client.to_string();
+            let key = CounterKey {
+                space: 0,
+                name: CounterName { domain: "edge", path: "user_id", limit: None },
+                values: [client.as_bytes()].into_iter().collect(),
+            };
+            let name = String::from_utf8(name("rate_limit", &key, &limit, 16).to_vec()).unwrap();
+            let (tag, rest) = name.strip_prefix("rate_limit:{").unwrap().split_once('}').unwrap();
+            assert!(tag.parse::<u16>().unwrap() < 16, "{name}");
+            assert_eq!(rest, format!("edge|user_id|{client}:fixed_window:60s"));
+            slots.insert(slot(name.as_bytes()));
+        }
+        assert_eq!(slots.len(), 16);
     }
 
     #[test]

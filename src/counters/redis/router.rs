@@ -117,6 +117,8 @@ impl<C: Clock> Router<C> {
             let breaker = node.breaker();
             let admission = breaker.admit(self.clock.now().mono);
             if admission.is_refused() {
+                // Perhaps another node has its slots by now, and nobody asks this one, which would say so.
+                ways.backend.suspect();
                 return Err(Failure::BreakerOpen);
             }
             let last = hop + 1 == MAX_HOPS;
@@ -136,8 +138,6 @@ impl<C: Clock> Router<C> {
                 Err(Complaint::Failed(failure)) => {
                     if failure.blames_the_node() {
                         breaker.failed(admission, self.clock.now().mono);
-                    }
-                    if matches!(failure, Failure::Disconnected | Failure::ClusterDown | Failure::ReadOnly) {
                         ways.backend.suspect();
                     }
                     return Err(failure);

@@ -40,6 +40,8 @@ pub struct Options<C> {
     pub clock: C,
     /// First part of every key, and of the channel.
     pub prefix: String,
+    /// Tags that the counters of a cluster share; 0 gives each its own.
+    pub cluster_buckets: u16,
     /// How long a decision may take.
     pub deadline: Duration,
     /// Workers; one more queue is for everything else.
@@ -69,6 +71,7 @@ impl<C> Clone for RedisStore<C> {
 #[derive(Debug)]
 pub(super) struct Inner<C> {
     prefix: String,
+    cluster_buckets: u16,
     fingerprints: Fingerprints,
     backends: Vec<Arc<Backend>>,
     /// One for each worker, and the last for everybody else.
@@ -87,7 +90,18 @@ impl<C: Clock + Clone> RedisStore<C> {
     /// Nothing is connected before [`RedisStore::work`].
     #[must_use]
     pub fn new(options: Options<C>) -> Self {
-        let Options { clock, prefix, deadline, workers, max_queued, main, per_second, memory, fallback } = options;
+        let Options {
+            clock,
+            prefix,
+            cluster_buckets,
+            deadline,
+            workers,
+            max_queued,
+            main,
+            per_second,
+            memory,
+            fallback,
+        } = options;
         let backends: Vec<_> = [Some(main), per_second].into_iter().flatten().map(Arc::new).collect();
         let lane = |_| {
             let router = Router::new(&backends, clock.clone());
@@ -103,6 +117,7 @@ impl<C: Clock + Clone> RedisStore<C> {
             fallback,
             backends,
             prefix,
+            cluster_buckets,
         }))
     }
 
@@ -156,7 +171,7 @@ impl<C: Clock + Clone> RedisStore<C> {
     /// What a counter is called in Redis.
     #[must_use]
     pub fn key_name(&self, key: &CounterKey<'_>, limit: &Limit) -> String {
-        String::from_utf8_lossy(&key::name(&self.0.prefix, key, limit)).into_owned()
+        String::from_utf8_lossy(&self.0.name(key, limit).1).into_owned()
     }
 
     /// Runs a script on one key of the main deployment, which is called `<prefix>:<name>`, beside all requests.
@@ -202,16 +217,22 @@ impl<C: Clock + Clone> Inner<C> {
     }
 
     pub(super) fn locate(&self, hit: &Hit<'_>) -> Located {
-        let name = key::name(&self.prefix, &hit.key, hit.limit);
-        let per_second = self.backends.len() > 1 && *hit.limit.window() == Window::Length(Micros::SECOND);
-        let backend = usize::from(per_second);
-        let slot = if self.backends[backend].is_cluster() { key::slot(&name) } else { 0 };
+        let (place, name) = self.name(&hit.key, hit.limit);
         let notice = match hit.operation {
             Operation::Charge(_) => Bytes::new(),
             Operation::Refund(_) => notices::encode(hit.key.space, &hit.key.values),
         };
+        Located { place, name, notice }
+    }
+
+    /// Where a counter is, and what it is called there.
+    fn name(&self, key: &CounterKey<'_>, limit: &Limit) -> (Place, Bytes) {
         // There are two at most.
-        Located { place: Place { backend: u8::from(per_second), slot }, name, notice }
+        let backend = u8::from(self.backends.len() > 1 && *limit.window() == Window::Length(Micros::SECOND));
+        let is_cluster = self.backends[usize::from(backend)].is_cluster();
+        let name = key::name(&self.prefix, key, limit, if is_cluster { self.cluster_buckets } else { 0 });
+        let slot = if is_cluster { key::slot(&name) } else { 0 };
+        (Place { backend, slot }, name)
     }
 
     /// Waits for the answers to `count` steps, but no longer than they are of use.
