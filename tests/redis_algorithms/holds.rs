@@ -176,13 +176,21 @@ fn log_agrees(server: &Server, schedule: &Schedule) {
 
 #[test]
 fn holds_on_windows_and_buckets_agree_with_the_core() {
-    let server = Server::start();
+    holds_agree(&Server::start(), 150);
+}
+
+#[test]
+fn holds_on_a_node_of_a_cluster_agree_with_the_core() {
+    holds_agree(&Server::start_node(), 30);
+}
+
+fn holds_agree(server: &Server, cases: u32) {
     for algorithm in Algorithm::ALL {
-        TestRunner::new(schedules::config(150))
+        TestRunner::new(schedules::config(cases))
             .run(&schedule(algorithm, 0.1), |schedule| {
                 match algorithm {
-                    Algorithm::SlidingWindowLog => log_agrees(&server, &schedule),
-                    _ => agrees(&server, algorithm, &schedule),
+                    Algorithm::SlidingWindowLog => log_agrees(server, &schedule),
+                    _ => agrees(server, algorithm, &schedule),
                 }
                 Ok(())
             })

@@ -10,7 +10,7 @@ use tidegate::counters::redis::program::{Counter, CounterProgram, Independent, R
 use tidegate::counters::redis::scripts::injected;
 
 use crate::schedules::{self, Schedule};
-use crate::server::Server;
+use crate::server::{Server, tagged};
 
 pub fn counter(key: &str, limit: &Limit) -> Counter {
     Counter { key: Bytes::copy_from_slice(key.as_bytes()), limit: limit.clone(), notice: None }
@@ -42,7 +42,7 @@ fn agrees(server: &Server, schedule: &Schedule) {
             limit = schedules::limit(schedule.algorithm, schedule.window, amounts);
         }
         let counters = step.counters.iter().map(|(key, runs)| CounterProgram {
-            counter: counter(&format!("counter {key}"), &limit),
+            counter: counter(&tagged(*key), &limit),
             runs: runs.iter().cloned().collect(),
         });
         let program = Independent { counters: counters.collect(), channel: Bytes::new() };
@@ -81,11 +81,14 @@ fn denies_no_more(remembered: &State, real: &State, limit: &Limit, now: Now, win
 }
 
 fn conforms(algorithm: Algorithm) {
-    let server = Server::start();
-    let mut runner = TestRunner::new(schedules::config(300));
+    conforms_on(&Server::start(), algorithm, 300);
+}
+
+fn conforms_on(server: &Server, algorithm: Algorithm, cases: u32) {
+    let mut runner = TestRunner::new(schedules::config(cases));
     runner
         .run(&schedules::schedule(algorithm), |schedule| {
-            agrees(&server, &schedule);
+            agrees(server, &schedule);
             Ok(())
         })
         .unwrap();
@@ -114,4 +117,12 @@ fn token_bucket_agrees_with_the_core() {
 #[test]
 fn leaky_bucket_agrees_with_the_core() {
     conforms(Algorithm::LeakyBucket);
+}
+
+#[test]
+fn a_node_of_a_cluster_agrees_with_the_core() {
+    let server = Server::start_node();
+    for algorithm in Algorithm::ALL {
+        conforms_on(&server, algorithm, 40);
+    }
 }

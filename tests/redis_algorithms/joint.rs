@@ -16,7 +16,7 @@ use tidegate::counters::{CounterKey, CounterName, CounterStore as _, Hit};
 
 use crate::independent::counter;
 use crate::schedules::{self, Amounts, Scale};
-use crate::server::Server;
+use crate::server::{Server, tagged};
 
 /// A counter, under two limits.
 #[derive(Clone, Debug)]
@@ -79,7 +79,7 @@ fn agrees(server: &Server, schedule: &Schedule) {
             counters: limits
                 .iter()
                 .enumerate()
-                .flat_map(|(key, limits)| limits.iter().map(move |limit| counter(&format!("counter {key}"), limit)))
+                .flat_map(|(key, limits)| limits.iter().map(move |limit| counter(&tagged(key), limit)))
                 .collect(),
             units: units
                 .iter()
@@ -118,13 +118,21 @@ fn agrees(server: &Server, schedule: &Schedule) {
     }
 }
 
-#[test]
-fn units_agree_with_the_memory_store() {
-    let server = Server::start();
-    TestRunner::new(schedules::config(600))
+fn units_agree(server: &Server, cases: u32) {
+    TestRunner::new(schedules::config(cases))
         .run(&schedule(), |schedule| {
-            agrees(&server, &schedule);
+            agrees(server, &schedule);
             Ok(())
         })
         .unwrap();
+}
+
+#[test]
+fn units_agree_with_the_memory_store() {
+    units_agree(&Server::start(), 600);
+}
+
+#[test]
+fn units_on_a_node_of_a_cluster_agree_with_the_memory_store() {
+    units_agree(&Server::start_node(), 100);
 }

@@ -1,4 +1,7 @@
-//! A Redis server for one test, and the scripts in it.
+//! A Redis server for one test, and the scripts in it. It may be a node of a cluster, which takes only calls whose keys
+//! are all in one slot: see [`tagged`].
+
+use std::ops::Deref;
 
 use bytes::Bytes;
 use fred::prelude::*;
@@ -6,17 +9,47 @@ use tidegate::counters::redis::program::Call;
 use tidegate::counters::redis::scripts::Script;
 use tokio::runtime::Runtime;
 
-use crate::redis_support::{Redis, Reply};
+use crate::redis_support::{Cluster, Redis, Reply};
+
+/// A key of a counter, in the slot of all others.
+pub fn tagged(counter: usize) -> String {
+    format!("{{counter}} {counter}")
+}
+
+enum Host {
+    Alone(Redis),
+    /// A cluster of one node, which has all slots.
+    Node(Cluster),
+}
+
+impl Deref for Host {
+    type Target = Redis;
+
+    fn deref(&self) -> &Redis {
+        match self {
+            Self::Alone(redis) => redis,
+            Self::Node(cluster) => cluster.nodes()[0].redis(),
+        }
+    }
+}
 
 pub struct Server {
-    redis: Redis,
+    redis: Host,
     runtime: Runtime,
     pub client: Client,
 }
 
 impl Server {
     pub fn start() -> Self {
-        let redis = Redis::start();
+        Self::on(Host::Alone(Redis::start()))
+    }
+
+    /// A node of a cluster.
+    pub fn start_node() -> Self {
+        Self::on(Host::Node(Cluster::start(1, 0)))
+    }
+
+    fn on(redis: Host) -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let client = runtime.block_on(async {
             let client = Builder::from_config(Config::from_url(&redis.url()).unwrap()).build().unwrap();

@@ -128,8 +128,8 @@ async fn hold<C: Clock + Clone>(inner: Arc<Inner<C>>, parts: Parts, deadline: De
         Err(_) => true,
     };
     if refused {
-        release(&inner, &parts, &answers).await;
-        return concluded.map(|all| without_holds(&parts, &answers, all));
+        let released = release(&inner, &parts, &answers).await;
+        return concluded.map(|all| without_holds(&parts, &released, all));
     }
     let mut all = concluded?;
     // Now the rest, which does not decide.
@@ -160,25 +160,30 @@ async fn ask<C: Clock + Clone>(
     inner.replies(waiting, deadline, parts.len()).await
 }
 
-/// Gives back what is held. Whether that succeeds changes no answer: what cannot be given back stays charged.
-async fn release<C: Clock + Clone>(inner: &Inner<C>, parts: &Parts, answers: &Replies) {
+/// A counter that what was held on it has been given back to, and how it is now.
+type Released = (Fingerprint, Outcome);
+
+/// Gives back what is held. Whether that succeeds changes no verdict: what cannot be given back stays charged.
+async fn release<C: Clock + Clone>(inner: &Inner<C>, parts: &Parts, answers: &Replies) -> SmallVec<[Released; 4]> {
     let held = |answer: &Result<Answered, _>| answer.as_ref().ok().and_then(|answered| answered.held.clone());
     let releases: SmallVec<[(&Part, Held); 4]> =
         parts.iter().zip(answers).filter_map(|(part, answer)| Some((part, held(answer)?))).collect();
     if releases.is_empty() {
-        return;
+        return SmallVec::new();
     }
     let asked = releases.iter().map(|(part, held)| part.asked(Step::Release(held.clone())));
     let waiting = inner.lane().0.ask(asked, |position| releases[position].0.located.clone());
-    inner.replies(waiting, None, releases.len()).await;
+    let replies = inner.replies(waiting, None, releases.len()).await;
+    releases.iter().zip(replies).filter_map(|((part, _), reply)| Some((part.key, reply.ok()?.outcome))).collect()
 }
 
 /// The answers to a request that is refused: the counters as they are without what it held.
-fn without_holds(parts: &Parts, answers: &Replies, mut all: Answers) -> Answers {
-    for ((part, answer), outcome) in parts.iter().zip(answers).zip(&mut all.outcomes) {
-        if let (Operation::Charge(hits), Ok(Answered { held: Some(_), .. })) = (part.operation, answer) {
-            let level = outcome.level.saturating_sub(hits);
-            *outcome = Outcome { level, remaining: part.limit.capacity().saturating_sub(level), ..*outcome };
+fn without_holds(parts: &Parts, released: &[Released], mut all: Answers) -> Answers {
+    for (part, outcome) in parts.iter().zip(&mut all.outcomes) {
+        // Of a counter that was held more than once, all is given back after the last release.
+        let of_this = released.iter().filter(|(key, _)| *key == part.key).map(|(_, outcome)| outcome);
+        if let (Operation::Charge(_), Some(last)) = (part.operation, of_this.min_by_key(|outcome| outcome.level)) {
+            *outcome = Outcome { verdict: outcome.verdict, ..*last };
         }
     }
     all
