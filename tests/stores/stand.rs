@@ -86,6 +86,7 @@ fn on_redis(connection: RedisConnection, remembers: bool) -> Stand<RedisCounters
     let local = LocalCounters::new(clock, MemoryOptions::default());
     let store = RedisCounters::new(Options {
         clock,
+        cluster_buckets: 0,
         prefix: prefix(remembers),
         deadline: DEADLINE,
         workers: WORKERS,

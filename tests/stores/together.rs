@@ -148,7 +148,7 @@ fn the_counters_of_these_requests_are_on_all_nodes() {
     let limit = limit(Algorithm::FixedWindow, 1, Over::Drop);
     for client in ["denied Record", "denied Drop", "shadow", "twice", "refunds"] {
         let slots =
-            [ONE, TWO, THREE].map(|subject| key::slot(&key::name("strict", &subject.key(client, &limit), &limit)));
+            [ONE, TWO, THREE].map(|subject| key::slot(&key::name("strict", &subject.key(client, &limit), &limit, 0)));
         assert!(slots[0] != slots[1] && slots[1] != slots[2] && slots[0] != slots[2], "{client}: {slots:?}");
     }
 }
