@@ -54,26 +54,35 @@ impl Sentinel {
 
     /// The primary on which the sentinels that run agree, and which agrees itself; waits until there is one.
     pub fn primary(&self) -> &Redis {
-        wait_for("a primary", || {
-            let mut named = self.running().map(port_of_primary);
-            let port = named.next().expect("a sentinel that runs");
-            let agreed = named.all(|other| other == port);
-            let named = self.servers.iter().find(|server| agreed && server.port() == port)?;
-            (named.is_running() && named.info("role") == "master").then_some(named)
-        })
+        wait_for("a primary", || self.try_primary())
+    }
+
+    fn try_primary(&self) -> Option<&Redis> {
+        let mut named = self.running().map(port_of_primary);
+        let port = named.next().expect("a sentinel that runs");
+        let agreed = named.all(|other| other == port);
+        let named = self.servers.iter().find(|server| agreed && server.port() == port)?;
+        // Sentinels cut the connections of a server whose part they change.
+        (named.is_running() && named.try_info("role").ok()? == "master").then_some(named)
     }
 
     /// Makes a replica the primary, by the sentinels; returns the new primary, when all agree on it.
     pub fn failover(&self) -> &Redis {
         let old = self.primary().port();
-        self.running().next().expect("a sentinel that runs").command(&["SENTINEL", "FAILOVER", SENTINEL_MASTER]).ok();
-        self.primary_other_than(old)
+        let sentinel = self.running().next().expect("a sentinel that runs");
+        wait_for("a new primary", || {
+            // On a busy machine a failover may be given up; while one goes on, another is refused, as it is while no
+            // replica has been seen to be well just now.
+            if port_of_primary(sentinel) == old {
+                sentinel.command(&["SENTINEL", "FAILOVER", SENTINEL_MASTER]);
+            }
+            self.try_primary().filter(|primary| primary.port() != old)
+        })
     }
 
     /// Waits until another server than the one at this port, which was killed or stopped, is the primary.
     pub fn primary_other_than(&self, port: u16) -> &Redis {
-        wait_until("a new primary", || self.running().all(|sentinel| port_of_primary(sentinel) != port));
-        self.primary()
+        wait_for("a new primary", || self.try_primary().filter(|primary| primary.port() != port))
     }
 
     /// Waits until every sentinel knows all others and all replicas.
@@ -104,8 +113,10 @@ fn watch(primary: &Redis) -> Redis {
     if let Some(password) = primary.password() {
         set("auth-pass", &password);
     }
-    // They greet each other every two seconds unless told otherwise, which older versions cannot be told.
-    let _ = sentinel.command(&["SENTINEL", "DEBUG", "PUBLISH-PERIOD", "200", "INFO-PERIOD", "500"]);
+    // They greet each other every two seconds unless told otherwise, which older versions cannot be told. During a
+    // failover its leader looks at the servers once a second only. Others that have not heard of its end within four
+    // publish periods undo it, and a replica seen longer ago than three info periods is not good enough: no shorter.
+    let _ = sentinel.command(&["SENTINEL", "DEBUG", "PUBLISH-PERIOD", "500", "INFO-PERIOD", "500"]);
     sentinel
 }
 

@@ -229,9 +229,15 @@ impl Redis {
 
     /// One field of `INFO`: `info("role")` is `master` or `slave`. Empty when there is no such field.
     pub fn info(&self, field: &str) -> String {
-        let info = self.command(&["INFO", "everything"]).text();
+        self.try_info(field)
+            .unwrap_or_else(|error| panic!("{} does not answer: {error}\n{}", self.address(), self.log()))
+    }
+
+    /// As [`info`](Self::info), of a server that may not answer just now.
+    pub fn try_info(&self, field: &str) -> io::Result<String> {
+        let info = self.try_command(&["INFO", "everything"])?.text();
         let value = info.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
-        value.unwrap_or_default().trim().to_owned()
+        Ok(value.unwrap_or_default().trim().to_owned())
     }
 
     /// Changes a setting now and for the next [`restart`](Self::restart).
