@@ -35,7 +35,7 @@ fn row(name: &str, settings: &Settings, lasts: bool, begin: impl FnOnce(), end: 
         wide.chain((0..NARROW).map(|_| flow("rate", "shared".to_owned()))).collect::<Vec<_>>()
     };
     wait_until("the servers know of each other", || {
-        servers.iter().all(|server| site::counters(server)["replicas"] == 2)
+        servers.iter().all(|server| site::counters(server)["replicas"].as_u64() >= Some(2))
     });
     let loads = [(0, &servers[0]), (1, &servers[1]), (2, &control)];
     let loads = loads.map(|(number, server)| Load::start(&flows(number, server)));
