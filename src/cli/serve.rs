@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use super::settings::SettingsArgs;
 use super::{client, print};
 use crate::config::Config;
-use crate::server::shutdown::terminated;
+use crate::server::shutdown::Signals;
 use crate::server::{self, Running};
 use crate::telemetry::logs;
 
@@ -49,16 +49,18 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     for note in &loaded.notes {
         note.log();
     }
-    let running = server::start(loaded.config)?;
-    banner(&running);
     // The server has threads of its own; this one only waits.
     client::block_on(async {
-        terminated().await.context("cannot listen for signals")?;
+        // Before anybody is told that it listens.
+        let mut signals = Signals::listen().context("cannot listen for signals")?;
+        let running = server::start(loaded.config)?;
+        banner(&running);
+        signals.next().await;
         running.shutdown();
         tokio::select! {
             () = running.wait() => {}
             // A second signal cuts the drain period short.
-            _ = terminated() => {
+            () = signals.next() => {
                 running.shutdown();
                 running.wait().await;
             }

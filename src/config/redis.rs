@@ -318,7 +318,7 @@ pub struct Breaker {
     /// For so long at first, 20 % more or less. `1ms` to `1m`, default `200ms`.
     #[serde(with = "duration")]
     pub open_for: Duration,
-    /// Twice as long after each failed probe, but at most so long. `open_for` to `10m`, default `5s`.
+    /// Twice as long after each failed probe, but at most so long. `open_for` to `10m`, default `1s`.
     #[serde(with = "duration")]
     pub max_open_for: Duration,
 }

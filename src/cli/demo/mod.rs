@@ -18,7 +18,7 @@ use anyhow::{Context as _, bail};
 use super::client::{self, Listener};
 use super::print;
 use crate::config::Config;
-use crate::server::shutdown::terminated;
+use crate::server::shutdown::Signals;
 use crate::server::{self, Running};
 use board::Board;
 use clients::{Clients, Target};
@@ -172,9 +172,10 @@ async fn show(args: &Args, running: &Running) -> anyhow::Result<String> {
 /// Waits for any signal that would end the process and leave the terminal as it is.
 async fn ended() -> std::io::Result<()> {
     use tokio::signal::unix::{SignalKind, signal};
+    let mut signals = Signals::listen()?;
     let (mut hangup, mut quit) = (signal(SignalKind::hangup())?, signal(SignalKind::quit())?);
     tokio::select! {
-        result = terminated() => result,
+        () = signals.next() => Ok(()),
         _ = hangup.recv() => Ok(()),
         _ = quit.recv() => Ok(()),
     }

@@ -55,7 +55,7 @@ impl BreakerOptions {
 
 impl Default for BreakerOptions {
     fn default() -> Self {
-        Self { failures: 5, open_for: Duration::from_millis(200), max_open_for: Duration::from_secs(5) }
+        Self { failures: 5, open_for: Duration::from_millis(200), max_open_for: Duration::from_secs(1) }
     }
 }
 

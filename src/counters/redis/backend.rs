@@ -179,7 +179,9 @@ impl Backend {
         let Kind::Cluster(seeds) = &self.kind else { return Ok(()) };
         let mut last = Complaint::Failed(Failure::ClusterDown);
         let mut known: Vec<NodeAddress> = self.table().nodes().iter().chain(seeds).cloned().collect();
-        // Those that do not answer anybody come last.
+        // Another first every time: one that is cut off from the others goes on telling an old table. Those that do not
+        // answer anybody come last.
+        fastrand::shuffle(&mut known);
         known.sort_by_cached_key(|address| self.breaker(address).state() != BreakerState::Closed);
         nodes.retain(|address, _| known.contains(address));
         for address in &known {

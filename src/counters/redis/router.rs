@@ -96,6 +96,18 @@ impl<C: Clock> Router<C> {
     /// # Errors
     /// Why there is no answer.
     pub async fn run(&self, place: Place, call: Call, deadline: Instant) -> Result<Value, Failure> {
+        self.direct(place, call, deadline, true).await
+    }
+
+    /// The same for what no decision waits for: it has all the time until `deadline`.
+    ///
+    /// # Errors
+    /// Why there is no answer.
+    pub async fn run_patiently(&self, place: Place, call: Call, deadline: Instant) -> Result<Value, Failure> {
+        self.direct(place, call, deadline, false).await
+    }
+
+    async fn direct(&self, place: Place, call: Call, deadline: Instant, decision: bool) -> Result<Value, Failure> {
         let ways = self.ways.get(usize::from(place.backend)).ok_or(Failure::Protocol)?;
         let script = call.script;
         let mut arguments = arguments(call);
@@ -126,7 +138,7 @@ impl<C: Clock> Router<C> {
             let answer = match (asks, hop) {
                 (true, _) => node.send_asking(command, arguments, deadline).await,
                 // The client's own time is that of a whole decision.
-                (false, 0) => node.send(command, arguments).await,
+                (false, 0) if decision => node.send(command, arguments).await,
                 (false, _) => node.send_by(command, arguments, deadline).await,
             };
             arguments = again;

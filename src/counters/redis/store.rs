@@ -29,6 +29,9 @@ use crate::counters::fingerprint::{Fingerprint, Fingerprints};
 use crate::counters::over_limit::OverLimitMemory;
 use crate::counters::{Answers, CounterKey, CounterStore, Deadline, Hit, Source, StoreError};
 
+/// How long something may take that no decision waits for.
+const BESIDE: Duration = Duration::from_millis(250);
+
 thread_local! {
     static LANE: Cell<usize> = const { Cell::new(usize::MAX) };
 }
@@ -177,7 +180,7 @@ impl<C: Clock + Clone> RedisStore<C> {
     /// Runs a script on one key of the main deployment, which is called `<prefix>:<name>`, beside all requests.
     ///
     /// # Errors
-    /// Why there is no answer within the time of a decision.
+    /// Why there is no answer in time.
     pub(super) async fn run_beside(
         &self,
         name: &str,
@@ -188,9 +191,9 @@ impl<C: Clock + Clone> RedisStore<C> {
         let name = Bytes::from(format!("{}:{name}", inner.prefix));
         let slot = if inner.backends[0].is_cluster() { key::slot(&name) } else { 0 };
         let call = Call { script, keys: vec![name], args };
-        let deadline = Instant::now() + inner.shared.deadline;
+        let deadline = Instant::now() + inner.shared.deadline.max(BESIDE);
         let (_, router) = &inner.lanes[inner.lanes.len() - 1];
-        router.run(Place { backend: 0, slot }, call, deadline).await
+        router.run_patiently(Place { backend: 0, slot }, call, deadline).await
     }
 
     /// The time of this machine, on the clock of what is remembered.
