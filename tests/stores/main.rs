@@ -1,5 +1,5 @@
 //! What every counter store must do, said once and asked of each: the memory store, Redis alone, and Redis Cluster, the
-//! last two with and without their memory of counters over the limit.
+//! last two with and without their memory of counters over the limit. The words in [`stand`] say where they may differ.
 //!
 //! Everything here is real: servers, time, threads. Windows are years long where time is not the subject, so that
 //! nothing depends on how fast the machine is. The stands are shared by all tests, each of which has counters of its

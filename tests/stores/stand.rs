@@ -57,10 +57,11 @@ pub static MEMORY: LazyLock<Stand<Memory>> = LazyLock::new(|| {
     let store = Memory::new(SystemClock::new(), MemoryOptions::default());
     Stand::start(Box::leak(Box::new(store)), Kind { remembers: false, holds: false })
 });
-pub static SINGLE: LazyLock<Stand<RedisCounters>> = LazyLock::new(|| on_redis(single(), false));
-pub static SINGLE_REMEMBERING: LazyLock<Stand<RedisCounters>> = LazyLock::new(|| on_redis(single(), true));
-pub static CLUSTER: LazyLock<Stand<RedisCounters>> = LazyLock::new(|| on_redis(cluster(), false));
-pub static CLUSTER_REMEMBERING: LazyLock<Stand<RedisCounters>> = LazyLock::new(|| on_redis(cluster(), true));
+pub static SINGLE: LazyLock<Stand<RedisCounters>> = LazyLock::new(|| on_redis(single(), false, 0));
+pub static SINGLE_REMEMBERING: LazyLock<Stand<RedisCounters>> = LazyLock::new(|| on_redis(single(), true, 0));
+pub static CLUSTER: LazyLock<Stand<RedisCounters>> = LazyLock::new(|| on_redis(cluster(), false, 0));
+/// Its counters share slots, and calls.
+pub static CLUSTER_REMEMBERING: LazyLock<Stand<RedisCounters>> = LazyLock::new(|| on_redis(cluster(), true, 4));
 
 /// Two stores on one server must not see each other's counters.
 fn prefix(remembers: bool) -> String {
@@ -78,7 +79,7 @@ fn cluster() -> RedisConnection {
     RedisConnection { topology: Topology::Cluster, urls, ..RedisConnection::default() }
 }
 
-fn on_redis(connection: RedisConnection, remembers: bool) -> Stand<RedisCounters> {
+fn on_redis(connection: RedisConnection, remembers: bool, cluster_buckets: u16) -> Stand<RedisCounters> {
     let clock = SystemClock::new();
     let main = Backend::new(Connector::new(&connection, DEADLINE).unwrap(), BreakerOptions::default());
     let holds = main.is_cluster();
@@ -87,6 +88,7 @@ fn on_redis(connection: RedisConnection, remembers: bool) -> Stand<RedisCounters
     let store = RedisCounters::new(Options {
         clock,
         prefix: prefix(remembers),
+        cluster_buckets,
         deadline: DEADLINE,
         workers: WORKERS,
         max_queued: 10_000,
