@@ -6,6 +6,7 @@ use tidegate::core::limit::{Algorithm, LimitParts, Over};
 use tidegate::core::spec;
 use tidegate::counters::{CounterKey, CounterStore, Source};
 
+use crate::redis_support::wait_until;
 use crate::stand::Stand;
 use crate::subject::{OVERS, Subject, allowed, levels, limit, with};
 
@@ -117,13 +118,10 @@ pub fn denied_hits_are_recorded<S: CounterStore>(stand: &Stand<S>) {
         let peek = stand.one(hit(Charge(0)));
         assert_eq!((peek.allowed(), peek.level), (false, 7), "{algorithm}");
         let denied = stand.one(hit(Charge(2)));
-        let counted = match algorithm {
-            Algorithm::FixedWindow if stand.remembers() => 7,
-            // It lets go of old hits where one beyond the limit is enough to deny.
-            Algorithm::SlidingWindowLog => 8,
-            _ => 9,
-        };
-        assert_eq!((denied.allowed(), denied.level), (false, counted), "{algorithm}");
+        // A log lets go of old hits where one beyond the limit is enough to deny.
+        let counted = if algorithm == Algorithm::SlidingWindowLog { 8 } else { 9 };
+        let from_memory = stand.remembers() && algorithm == Algorithm::FixedWindow && denied.level == 7;
+        assert!(!denied.allowed() && (denied.level == counted || from_memory), "{algorithm}: {denied:?}");
     }
 }
 
@@ -155,7 +153,7 @@ pub fn refunds_give_back_at_most_what_is_consumed<S: CounterStore>(stand: &Stand
             let refunded = stand.one(hit(Refund(2)));
             assert_eq!((refunded.allowed(), refunded.level, refunded.remaining), (true, 3, 2), "{algorithm}");
             assert!(stand.one(hit(Charge(2))).allowed(), "{algorithm}: what was given back is there at once");
-            assert!(!stand.one(hit(Charge(if over == Over::Drop { 1 } else { 0 } + 1))).allowed());
+            assert!(!stand.one(hit(Charge(1))).allowed(), "{algorithm}");
             let refunded = stand.one(hit(Refund(100)));
             assert_eq!((refunded.allowed(), refunded.level, refunded.remaining), (true, 0, 5), "{algorithm}");
             assert_eq!(allowed(&[5, 1].map(|cost| stand.one(hit(Charge(cost))))), [true, false], "{algorithm}");
@@ -269,12 +267,21 @@ pub fn a_changed_amount_keeps_the_counter<S: CounterStore>(stand: &Stand<S>) {
 pub fn answers_name_their_source<S: CounterStore>(stand: &Stand<S>) {
     let subject = Subject::new("sources", "user");
     let limit = limit(Algorithm::FixedWindow, 1, Over::Drop);
-    let hit = |client| subject.hit(client, &limit, Charge(1));
-    let answers = stand.perform(&[hit("a"), hit("b")], spec::Charge::Independent);
-    assert_eq!([0, 1].map(|hit| answers.source(hit)), [Source::Counter; 2]);
-    assert!(!stand.one(hit("a")).allowed());
-    let answers = stand.perform(&[hit("a"), hit("c")], spec::Charge::Independent);
-    let expected = if stand.remembers() { Source::OverLimitMemory } else { Source::Counter };
-    assert_eq!([answers.source(0), answers.source(1)], [expected, Source::Counter]);
-    assert_eq!(allowed(&answers.outcomes), [false, true]);
+    let attempt = |number: usize| {
+        let clients = ["a", "b", "c"].map(|client| format!("{client}{number}"));
+        let [a, b, c] = clients.each_ref().map(|client| subject.hit(client, &limit, Charge(1)));
+        let answers = stand.perform(&[a.clone(), b], spec::Charge::Independent);
+        assert_eq!([0, 1].map(|hit| answers.source(hit)), [Source::Counter; 2]);
+        assert!(!stand.one(a.clone()).allowed());
+        let answers = stand.perform(&[a, c], spec::Charge::Independent);
+        assert_eq!((answers.source(1), allowed(&answers.outcomes)), (Source::Counter, vec![false, true]));
+        answers.source(0)
+    };
+    if !stand.remembers() {
+        assert_eq!(attempt(0), Source::Counter);
+        return;
+    }
+    // On a machine so slow that notices may have been missed, or that it is time to ask again, nothing is remembered.
+    let mut numbers = 0..;
+    wait_until("an answer is from memory", || numbers.next().map(attempt) == Some(Source::OverLimitMemory));
 }

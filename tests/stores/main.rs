@@ -1,5 +1,5 @@
 //! What every counter store must do, said once and asked of each: the memory store, Redis alone, and Redis Cluster, the
-//! last two with and without their memory of counters over the limit.
+//! last two with and without their memory of counters over the limit. The words in [`stand`] say where they may differ.
 //!
 //! Everything here is real: servers, time, threads. Windows are years long where time is not the subject, so that
 //! nothing depends on how fast the machine is. The stands are shared by all tests, each of which has counters of its
@@ -17,12 +17,21 @@ mod subject;
 mod time;
 mod together;
 
+macro_rules! behaviours {
+    ($($room:ident: $($behaviour:ident),*;)*) => {
+        $($(#[test]
+        fn $behaviour() {
+            crate::$room::$behaviour(&STAND);
+        })*)*
+    };
+}
+
 /// Every behaviour of these rooms as a test of one stand.
 macro_rules! suite {
-    ($($name:ident: $stand:ident),* $(,)?) => {
+    ($($name:ident: $stand:ident,)*) => {
         $(mod $name {
             use crate::stand::$stand as STAND;
-            crate::behaviours! {
+            behaviours! {
                 alone: counters_are_apart, looking_makes_no_counter, inspecting_consumes_nothing,
                     costs_are_weighed, a_cost_above_the_limit_never_passes, denied_hits_are_recorded,
                     denied_hits_are_dropped, refunds_give_back_at_most_what_is_consumed, a_reset_forgets_everything,
@@ -40,16 +49,6 @@ macro_rules! suite {
                 time: windows_end, what_is_told_to_wait_is_true, buckets_refill_at_their_rate;
             }
         })*
-    };
-}
-
-#[macro_export]
-macro_rules! behaviours {
-    ($($room:ident: $($behaviour:ident),* $(,)?;)*) => {
-        $($(#[test]
-        fn $behaviour() {
-            crate::$room::$behaviour(&STAND);
-        })*)*
     };
 }
 

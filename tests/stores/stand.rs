@@ -44,7 +44,7 @@ use tokio::sync::Barrier;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use crate::redis_support::{Cluster, PATIENCE, Redis, wait_until};
+use crate::redis_support::{Cluster, ClusterOptions, PATIENCE, Redis, wait_until};
 
 const WORKERS: usize = 2;
 /// Long enough for a busy machine: a store that does not answer fails the test.
@@ -57,10 +57,11 @@ pub static MEMORY: LazyLock<Stand<Memory>> = LazyLock::new(|| {
     let store = Memory::new(SystemClock::new(), MemoryOptions::default());
     Stand::start(Box::leak(Box::new(store)), Kind { remembers: false, holds: false })
 });
-pub static SINGLE: LazyLock<Stand<RedisCounters>> = LazyLock::new(|| on_redis(single(), false));
-pub static SINGLE_REMEMBERING: LazyLock<Stand<RedisCounters>> = LazyLock::new(|| on_redis(single(), true));
-pub static CLUSTER: LazyLock<Stand<RedisCounters>> = LazyLock::new(|| on_redis(cluster(), false));
-pub static CLUSTER_REMEMBERING: LazyLock<Stand<RedisCounters>> = LazyLock::new(|| on_redis(cluster(), true));
+pub static SINGLE: LazyLock<Stand<RedisCounters>> = LazyLock::new(|| on_redis(single(), false, 0));
+pub static SINGLE_REMEMBERING: LazyLock<Stand<RedisCounters>> = LazyLock::new(|| on_redis(single(), true, 0));
+pub static CLUSTER: LazyLock<Stand<RedisCounters>> = LazyLock::new(|| on_redis(cluster(), false, 0));
+/// Its counters share slots, and calls.
+pub static CLUSTER_REMEMBERING: LazyLock<Stand<RedisCounters>> = LazyLock::new(|| on_redis(cluster(), true, 4));
 
 /// Two stores on one server must not see each other's counters.
 fn prefix(remembers: bool) -> String {
@@ -73,12 +74,14 @@ fn single() -> RedisConnection {
 }
 
 fn cluster() -> RedisConnection {
-    static SERVERS: LazyLock<Cluster> = LazyLock::new(|| Cluster::start(3, 1));
+    // Nobody fails here, however busy the machine.
+    static SERVERS: LazyLock<Cluster> =
+        LazyLock::new(|| ClusterOptions::new(3, 1).node_timeout(Duration::from_secs(10)).start());
     let urls = SERVERS.seeds().split(',').map(str::to_owned).collect();
     RedisConnection { topology: Topology::Cluster, urls, ..RedisConnection::default() }
 }
 
-fn on_redis(connection: RedisConnection, remembers: bool) -> Stand<RedisCounters> {
+fn on_redis(connection: RedisConnection, remembers: bool, cluster_buckets: u16) -> Stand<RedisCounters> {
     let clock = SystemClock::new();
     let main = Backend::new(Connector::new(&connection, DEADLINE).unwrap(), BreakerOptions::default());
     let holds = main.is_cluster();
@@ -86,8 +89,8 @@ fn on_redis(connection: RedisConnection, remembers: bool) -> Stand<RedisCounters
     let local = LocalCounters::new(clock, MemoryOptions::default());
     let store = RedisCounters::new(Options {
         clock,
-        cluster_buckets: 0,
         prefix: prefix(remembers),
+        cluster_buckets,
         deadline: DEADLINE,
         workers: WORKERS,
         max_queued: 10_000,
