@@ -9,7 +9,7 @@ use tidegate::config::redis::{Redis as Settings, Topology};
 use crate::redis_support::{Cluster, ClusterOptions, Proxy, Redis};
 
 /// Longer than any answer takes, also on a busy machine: what is tested is not speed.
-const DEADLINE: Duration = Duration::from_secs(5);
+const DEADLINE: Duration = Duration::from_secs(10);
 
 static SINGLE: LazyLock<(Redis, Proxy)> = LazyLock::new(|| {
     let redis = Redis::start();
