@@ -59,6 +59,7 @@ fn costs_add_up(kind: Kind) {
             }
         }
     }
+    fleet.assert_undisturbed();
     for (key, name) in ALGORITHMS.iter().enumerate() {
         let mine: Vec<_> = answers.iter().filter(|answer| answer.key == key).collect();
         let admitted: u64 = mine.iter().filter(|answer| answer.admitted).map(|answer| answer.cost).sum();
@@ -73,7 +74,6 @@ fn costs_add_up(kind: Kind) {
             assert!(answer.admitted || u64::from(answer.remaining) < answer.cost, "{name}: {answer:?}");
         }
     }
-    fleet.assert_undisturbed();
 }
 
 #[test]
@@ -158,6 +158,7 @@ fn refunds_and_hits_at_once_add_up() {
         asking.join_all().await
     };
     let kept = fleet.runtime.block_on(all);
+    fleet.assert_undisturbed();
     for (key, name) in ALGORITHMS.iter().enumerate().take(RECORD) {
         let kept: u64 = kept.iter().map(|each| each[key]).sum();
         assert!(kept > LIMIT / 2, "{name}: demand is too little for this test");
@@ -165,5 +166,4 @@ fn refunds_and_hits_at_once_add_up() {
             assert_eq!(left(&fleet, replica, "both", &keys, key), LIMIT - kept, "{name}");
         }
     }
-    fleet.assert_undisturbed();
 }

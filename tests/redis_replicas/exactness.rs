@@ -67,21 +67,21 @@ fn totals(kind: Kind, round_trip: Duration, deadline: Option<Duration>) {
     let fleet = Fleet::start(REPLICAS, &rules, &settings);
     ground.latency(round_trip);
     let answers = offer(&fleet, "long", &keys, choose_long, |progress| progress.all_denied(3));
+    fleet.assert_undisturbed();
     for (key, limit) in limits.iter().enumerate() {
         assert_eq!(Judge::new(&answers, key).total(), *limit, "{:?}", keys[key]);
         for replica in 0..REPLICAS {
             assert_eq!(left(&fleet, replica, "long", &keys, key), 0, "{:?}", keys[key]);
         }
     }
-    fleet.assert_undisturbed();
 }
 
 const SHORT: [(&str, &str); 7] = [
-    ("fixed", "algorithm: fixed_window, window: 1s, requests_per_unit: 200"),
-    ("log", "algorithm: sliding_window_log, window: 1s, requests_per_unit: 200, over: drop"),
-    ("counter", "algorithm: sliding_window_counter, window: 1s, requests_per_unit: 200, over: drop"),
-    ("token", "algorithm: token_bucket, window: 1s, requests_per_unit: 200, burst: 40, over: drop"),
-    ("leaky", "algorithm: leaky_bucket, window: 1s, requests_per_unit: 100, over: drop"),
+    ("fixed", "algorithm: fixed_window, window: 1s, requests_per_unit: 60"),
+    ("log", "algorithm: sliding_window_log, window: 1s, requests_per_unit: 60, over: drop"),
+    ("counter", "algorithm: sliding_window_counter, window: 1s, requests_per_unit: 60, over: drop"),
+    ("token", "algorithm: token_bucket, window: 1s, requests_per_unit: 60, burst: 20, over: drop"),
+    ("leaky", "algorithm: leaky_bucket, window: 1s, requests_per_unit: 40, over: drop"),
     ("cold_fixed", "algorithm: fixed_window, window: 1s, requests_per_unit: 5"),
     ("cold_log", "algorithm: sliding_window_log, window: 1s, requests_per_unit: 5, over: drop"),
 ];
@@ -118,13 +118,13 @@ fn windows(kind: Kind, round_trip: Duration, deadline: Option<Duration>) {
     fleet.assert_undisturbed();
     let [fixed, log, counter, token, leaky, cold_fixed, cold_log] =
         std::array::from_fn(|key| Judge::new(&answers, key));
-    fixed.fixed_window(200, WINDOW);
+    fixed.fixed_window(60, WINDOW);
     cold_fixed.fixed_window(5, WINDOW);
-    log.sliding_window_log(200, WINDOW);
+    log.sliding_window_log(60, WINDOW);
     cold_log.sliding_window_log(5, WINDOW);
-    counter.sliding_window_counter(200, WINDOW);
-    token.bucket(200, WINDOW, 40);
-    leaky.bucket(100, WINDOW, 1);
+    counter.sliding_window_counter(60, WINDOW);
+    token.bucket(60, WINDOW, 20);
+    leaky.bucket(40, WINDOW, 1);
     eprintln!(
         "{kind:?} {round_trip:?}: {} answers, admitted {:?}, {:?}",
         answers.len(),

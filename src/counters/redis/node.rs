@@ -1,7 +1,7 @@
 //! One Redis server, as one worker sees it: some connections, and the circuit breaker that all workers share.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -13,6 +13,7 @@ use fred::types::{ClusterHash, CustomCommand, Resp3Frame, Value};
 use super::failure::{Complaint, Failure, client_failure, complaint};
 use super::topology::NodeAddress;
 use crate::counters::breaker::Breaker;
+use tokio::time::timeout_at;
 
 /// A server and the connections of one worker to it.
 #[derive(Debug)]
@@ -20,6 +21,8 @@ pub struct Node {
     address: NodeAddress,
     clients: Box<[Client]>,
     next: AtomicUsize,
+    /// Whether a connection has ever stood.
+    met: AtomicBool,
     breaker: Arc<Breaker>,
 }
 
@@ -34,7 +37,7 @@ impl Node {
             // The task ends with the client.
             drop(client.connect());
         }
-        Self { address, clients: clients.into(), next: AtomicUsize::new(0), breaker }
+        Self { address, clients: clients.into(), next: AtomicUsize::new(0), met: AtomicBool::new(false), breaker }
     }
 
     /// Where it is.
@@ -63,6 +66,15 @@ impl Node {
                 Some(client) => drop(client.wait_for_connect().await),
                 None => return,
             }
+        }
+    }
+
+    /// Waits for the first connection to a node that is new here, but no longer than until `deadline`; the primary that
+    /// a slot has moved to, for example, is a few round trips from its first answer. Once it has been connected, a node
+    /// without connection is down, and nothing is waited for.
+    pub async fn meet(&self, deadline: Instant) {
+        if !self.met.load(Ordering::Relaxed) && timeout_at(deadline.into(), self.connected()).await.is_ok() {
+            self.met.store(true, Ordering::Relaxed);
         }
     }
 

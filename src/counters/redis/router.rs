@@ -133,6 +133,7 @@ impl<C: Clock> Router<C> {
                 ways.backend.suspect();
                 return Err(Failure::BreakerOpen);
             }
+            node.meet(deadline).await;
             let last = hop + 1 == MAX_HOPS;
             let again = if last { Vec::new() } else { arguments.clone() };
             let answer = match (asks, hop) {
