@@ -63,7 +63,7 @@ fn request<'a>(random: &mut fastrand::Rng, counters: &'a [Counter], charge: Char
     for _ in 0..random.usize(1..=4) {
         let Counter { subject, client, limit, enforced } = &counters[random.usize(..COUNTERS)];
         let hit = Hit { enforced: *enforced, ..subject.hit(client, limit, operation(random)) };
-        // What a request does in shadow to one counter twice is told apart from what decides, and comes after it.
+        // Where hits are held, charges in shadow come after all others.
         if *enforced || charge == Charge::Independent || !hits.iter().any(|other| same_counter(other, &hit)) {
             hits.push(hit);
         }

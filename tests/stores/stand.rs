@@ -16,6 +16,8 @@
 //! - What is held and given back leaves an empty counter behind. It reads as none, but can be reset.
 //! - In a request that is refused, a hit behind a denied one on the same counter is judged without it, where one store
 //!   counts in what `over: record` would have recorded.
+//! - A charge that is not enforced comes after everything else of the request, also after a refund or a peek of the same
+//!   counter that stands behind it.
 //!
 //! In everything else, the stores answer the same.
 
