@@ -45,7 +45,7 @@ impl Fleet {
             store.fallback().replicas().get() as usize == replicas && !store.memory().is_suspended()
         };
         while !fleet.servers.iter().all(ready) {
-            assert!(Instant::now() < deadline, "the replicas do not find each other");
+            assert!(Instant::now() < deadline, "the replicas do not find each other: {}", fleet.knowledge());
             std::thread::sleep(Duration::from_millis(10));
         }
         fleet
@@ -85,6 +85,19 @@ impl Fleet {
             fallbacks: sum.fallbacks + store.fallback().answered().map(|(_, count)| count).sum::<u64>(),
             remembered: sum.remembered + store.memory().answered(),
         })
+    }
+
+    /// What each replica knows of the others and of Redis, for people.
+    fn knowledge(&self) -> String {
+        let mut text = String::new();
+        for server in &self.servers {
+            let store = server.running.context.limiter.store().redis().unwrap();
+            let (replicas, suspended) = (store.fallback().replicas().get(), store.memory().is_suspended());
+            let nodes = store.backends()[0].nodes();
+            let nodes: Vec<_> = nodes.iter().map(|(node, breaker)| (node.to_string(), breaker.state())).collect();
+            text.push_str(&format!("\n{replicas} replicas, deaf: {suspended}, {nodes:?}"));
+        }
+        text + &self.failures()
     }
 
     /// Why calls had no answers, for people.

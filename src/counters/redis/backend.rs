@@ -219,8 +219,11 @@ impl Backend {
                 tracing::warn!(?complaint, "no node of the Redis Cluster tells who owns its slots");
             }
             let changed = *self.version.borrow() != before;
-            pause = if changed { REFRESH_PAUSE } else { (pause * 2).min(LONGEST_REFRESH_PAUSE) };
+            if changed {
+                pause = REFRESH_PAUSE;
+            }
             sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_REFRESH_PAUSE);
             let quiet_from = Instant::now();
             tokio::select! {
                 () = self.changed.notified() => {}

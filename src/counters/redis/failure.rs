@@ -102,7 +102,8 @@ pub fn complaint(error: &str, host: &str) -> Complaint {
         }
         "CLUSTERDOWN" => failed(Failure::ClusterDown),
         "TRYAGAIN" => failed(Failure::Migrating),
-        "READONLY" | "MASTERDOWN" | "NOREPLICAS" => failed(Failure::ReadOnly),
+        // `UNBLOCKED` is what calls hear that waited at a primary while it handed over.
+        "READONLY" | "MASTERDOWN" | "NOREPLICAS" | "UNBLOCKED" => failed(Failure::ReadOnly),
         "LOADING" | "BUSY" => failed(Failure::Loading),
         "OOM" => failed(Failure::OutOfMemory),
         "NOAUTH" | "WRONGPASS" | "NOPERM" => failed(Failure::Refused),
