@@ -19,7 +19,7 @@ descriptors:
   - { key: closed, failure_mode: closed, rate_limit: { unit: day, requests_per_unit: 1000000 } }
   - { key: error, failure_mode: error, rate_limit: { unit: day, requests_per_unit: 1000000 } }
   - { key: narrow, rate_limit: { unit: hour, requests_per_unit: 30, algorithm: sliding_window_log } }
-  - { key: rate, rate_limit: { unit: second, requests_per_unit: 50, algorithm: sliding_window_log } }
+  - { key: rate, rate_limit: { unit: second, requests_per_unit: 50, algorithm: sliding_window_log, over: drop } }
 ";
 
 /// How many hits an hour the rule `narrow` has.
