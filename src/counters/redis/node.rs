@@ -62,7 +62,7 @@ impl Node {
     pub async fn connected(&self) {
         while !self.is_connected() {
             match self.clients.first() {
-                // Ends with every attempt, also with one that fails.
+                // Ends when it stands, or when the client ends.
                 Some(client) => drop(client.wait_for_connect().await),
                 None => return,
             }
