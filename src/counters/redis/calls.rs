@@ -103,6 +103,10 @@ fn joint<C>(units: Vec<PendingUnit>, shared: &Shared<C>) -> Program {
             let position = *known.entry(part.key).or_insert(keys.len());
             let same = program.counters.get(position).is_some_and(|counter| counter.limit == part.limit);
             let counter = if same {
+                // The first to charge a counter may have had nothing to announce.
+                if part.step.gives_back() {
+                    program.counters[position].notice = Some(part.notice.clone());
+                }
                 position
             } else {
                 keys.push(part.key);

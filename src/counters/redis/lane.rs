@@ -228,6 +228,9 @@ impl Queue {
         if let Some(group) = self.groups.get_mut(first)
             && group.program.counter.limit == *asked.limit
         {
+            if asked.step.gives_back() && group.gives_nothing_back() {
+                group.program.counter.notice = Some(locate().notice);
+            }
             return group.push(asked.step, asker);
         }
         let Located { place, name, notice } = locate();
@@ -260,6 +263,11 @@ impl Group {
         Self { key: asked.key, place, program: CounterProgram { counter, runs }, askers: SmallVec::from_iter([asker]) }
     }
 
+    /// Whether no step so far can make others forget something, so that a notice may be missing.
+    fn gives_nothing_back(&self) -> bool {
+        !self.program.runs.iter().any(|run| run.step.gives_back())
+    }
+
     fn push(&mut self, step: Step, asker: Asker) {
         self.askers.push(asker);
         match self.program.runs.last_mut() {
@@ -274,5 +282,34 @@ impl PendingUnit {
     pub(super) fn askers(&self) -> impl Iterator<Item = Asker> + use<> {
         let request = self.request;
         (0..self.steps.len()).map(move |position| Asker { request, position })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::clock::Micros;
+    use crate::core::descriptor::Operation;
+    use crate::core::limit::{LimitParts, Window};
+
+    #[test]
+    fn a_refund_behind_a_charge_brings_its_own_notice() {
+        let limit = Limit::new(LimitParts::fixed_window(1, Window::Length(Micros::SECOND))).unwrap();
+        let key = Fingerprint { high: 1, low: 2 };
+        let place = Place { backend: 0, slot: 0 };
+        let mut queue = Queue::default();
+        let mut add = |operation, notice: &'static str| {
+            let asked = Asked { key, limit: &limit, step: Step::Operation(operation), enforced: false };
+            let name = Bytes::from_static(b"name");
+            let located = Located { place, name, notice: Bytes::from_static(notice.as_bytes()) };
+            queue.add(asked, Asker { request: 0, position: 0 }, || located);
+        };
+        add(Operation::Charge(1), "");
+        add(Operation::Refund(1), "forget");
+        add(Operation::Charge(1), "");
+        let (groups, _) = queue.take();
+        assert_eq!(groups.len(), 1);
+        assert_eq!(groups[0].program.counter.notice.as_deref(), Some(&b"forget"[..]));
+        assert_eq!(groups[0].program.runs.len(), 3);
     }
 }

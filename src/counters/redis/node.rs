@@ -4,8 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Instant;
 
-use bytes::Bytes;
-use fred::clients::Client;
+use fred::clients::{Client, WithOptions};
 use fred::interfaces::{ClientLike, FredResult};
 use fred::types::config::Options;
 use fred::types::{ClusterHash, CustomCommand, Resp3Frame, Value};
@@ -85,6 +84,16 @@ impl Node {
         (0..count).map(|step| &self.clients[(first.wrapping_add(step)) % count]).find(|client| client.is_connected())
     }
 
+    /// The next connection that stands, for commands that end at `deadline`.
+    fn client_until(&self, deadline: Instant) -> Result<WithOptions<Client>, Complaint> {
+        let client = self.client().ok_or(Complaint::Failed(Failure::Disconnected))?;
+        let timeout = deadline.saturating_duration_since(Instant::now());
+        if timeout.is_zero() {
+            return Err(Complaint::Failed(Failure::Timeout));
+        }
+        Ok(client.with_options(&Options { timeout: Some(timeout), ..Options::default() }))
+    }
+
     /// Sends one command. It is sent at most once, and not at all once its time is over.
     ///
     /// # Errors
@@ -104,13 +113,8 @@ impl Node {
         arguments: Arguments,
         deadline: Instant,
     ) -> Result<Resp3Frame, Complaint> {
-        let client = self.client().ok_or(Complaint::Failed(Failure::Disconnected))?;
-        let timeout = deadline.saturating_duration_since(Instant::now());
-        if timeout.is_zero() {
-            return Err(Complaint::Failed(Failure::Timeout));
-        }
-        let options = Options { timeout: Some(timeout), ..Options::default() };
-        self.answer(client.with_options(&options).custom_raw(custom(command), arguments).await)
+        let client = self.client_until(deadline)?;
+        self.answer(client.custom_raw(custom(command), arguments).await)
     }
 
     /// Sends one command about a slot that is on its way to this node.
@@ -123,14 +127,8 @@ impl Node {
         arguments: Arguments,
         deadline: Instant,
     ) -> Result<Resp3Frame, Complaint> {
-        let client = self.client().ok_or(Complaint::Failed(Failure::Disconnected))?;
-        let timeout = deadline.saturating_duration_since(Instant::now());
-        if timeout.is_zero() {
-            return Err(Complaint::Failed(Failure::Timeout));
-        }
-        let options = Options { timeout: Some(timeout), ..Options::default() };
         // Both are handed to the connection at once, so that nothing comes between.
-        let both = client.with_options(&options);
+        let both = self.client_until(deadline)?;
         let (asking, answer) = tokio::join!(
             biased;
             both.custom_raw(custom("ASKING"), Vec::<Value>::new()),
@@ -166,10 +164,4 @@ impl Drop for Node {
 fn custom(command: &'static str) -> CustomCommand {
     // The client serves one server and has no use for slots.
     CustomCommand::new_static(command, ClusterHash::FirstKey, false)
-}
-
-/// Bytes as an argument.
-#[must_use]
-pub fn argument(bytes: Bytes) -> Value {
-    Value::Bytes(bytes)
 }
