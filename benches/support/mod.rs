@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use tidegate::core::clock::Micros;
 use tidegate::core::limit::{Algorithm, Limit, LimitParts, Over, Window};
 use tidegate::core::ruleset::RuleSet;
-use tidegate::core::spec::{DescriptorSpec, DomainSpec, EffectSpec, LimitSpec};
+use tidegate::core::spec::{DescriptorSpec, DomainSpec, EffectSpec, LimitSpec, RuleSpec};
 
 /// A limit that no benchmark exhausts.
 pub fn ample(algorithm: Algorithm) -> Limit {
@@ -18,7 +18,8 @@ pub fn ample(algorithm: Algorithm) -> Limit {
 
 pub fn limited(key: &str, value: Option<String>, algorithm: Algorithm) -> DescriptorSpec {
     let limit = LimitSpec { limit: ample(algorithm), name: None, replaces: Vec::new() };
-    DescriptorSpec { effect: Some(EffectSpec::Limits(vec![limit])), ..branch(key, value, Vec::new()) }
+    let rule = RuleSpec { effect: Some(EffectSpec::Limits(vec![limit])), ..RuleSpec::default() };
+    DescriptorSpec { rule, ..branch(key, value, Vec::new()) }
 }
 
 pub fn branch(key: &str, value: Option<String>, descriptors: Vec<DescriptorSpec>) -> DescriptorSpec {

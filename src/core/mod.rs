@@ -14,6 +14,7 @@ pub mod clock;
 pub mod decision;
 pub mod descriptor;
 pub mod limit;
+pub mod path;
 pub mod rule;
 pub mod ruleset;
 pub mod spec;

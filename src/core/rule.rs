@@ -1,7 +1,6 @@
 //! A compiled rule: a descriptor path with what applies at its end. Immutable and shared by every request.
 
 use std::borrow::Cow;
-use std::fmt::Write as _;
 
 use serde_json::{Map, Value};
 
@@ -89,7 +88,7 @@ pub enum MetricValue {
 pub struct Rule {
     /// Its place in the rule set.
     pub id: RuleId,
-    /// The canonical descriptor path, `key=value,key2,key3=pre*`; see [`canonical_path`].
+    /// The canonical descriptor path, `key=value,key2,key3=pre*`; see [`crate::core::path`].
     pub path: Box<str>,
     /// What it does.
     pub effect: Effect,
@@ -194,37 +193,5 @@ impl Rule {
             }
         }
         Cow::Owned(name)
-    }
-}
-
-/// Writes a descriptor path canonically: entries joined by `,`, `key` or `key=value` each. The characters that the
-/// notation (or a Redis key around it) uses itself, and control characters, are written `%XX`.
-#[must_use]
-pub fn canonical_path<'a>(entries: impl IntoIterator<Item = (&'a str, Option<&'a str>)>) -> String {
-    let mut path = String::new();
-    for (key, value) in entries {
-        if !path.is_empty() {
-            path.push(',');
-        }
-        escape_into(&mut path, key);
-        if let Some(value) = value {
-            path.push('=');
-            escape_into(&mut path, value);
-        }
-    }
-    path
-}
-
-fn escape_into(out: &mut String, text: &str) {
-    for character in text.chars() {
-        if matches!(character, ',' | '=' | '%' | '|' | '{' | '}') || character.is_control() {
-            let mut buffer = [0; 4];
-            for byte in character.encode_utf8(&mut buffer).bytes() {
-                // Writing to a String cannot fail.
-                let _ = write!(out, "%{byte:02X}");
-            }
-        } else {
-            out.push(character);
-        }
     }
 }

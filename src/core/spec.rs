@@ -65,6 +65,15 @@ pub struct DomainSpec {
     pub name: String,
     /// Where the domain's name was written.
     pub origin: Origin,
+    /// What holds for all of its rules.
+    pub settings: DomainSettings,
+    /// The top level, in file order.
+    pub descriptors: Vec<DescriptorSpec>,
+}
+
+/// What holds for all rules of a domain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DomainSettings {
     /// How several limits of one request are charged.
     pub charge: Charge,
     /// The algorithm of limits that name none; already applied to the limits below.
@@ -75,36 +84,54 @@ pub struct DomainSpec {
     pub accept_overrides: bool,
     /// Whether requests may give hits back.
     pub accept_refunds: bool,
-    /// The top level, in file order.
-    pub descriptors: Vec<DescriptorSpec>,
+}
+
+impl DomainSettings {
+    /// The defaults of a domain in a file: those of envoyproxy/ratelimit.
+    pub const FILE: Self = Self {
+        charge: Charge::Independent,
+        default_algorithm: Algorithm::FixedWindow,
+        response_headers: None,
+        accept_overrides: true,
+        accept_refunds: true,
+    };
+
+    /// The defaults of a domain that is made through the API.
+    pub const API: Self = Self {
+        charge: Charge::AllOrNothing,
+        default_algorithm: Algorithm::SlidingWindowLog,
+        response_headers: None,
+        accept_overrides: false,
+        accept_refunds: false,
+    };
 }
 
 impl DomainSpec {
     /// A domain without descriptors, with the defaults of a file.
     #[must_use]
     pub fn new(name: impl Into<String>) -> Self {
-        Self {
-            name: name.into(),
-            origin: Origin::default(),
-            charge: Charge::Independent,
-            default_algorithm: Algorithm::FixedWindow,
-            response_headers: None,
-            accept_overrides: true,
-            accept_refunds: true,
-            descriptors: Vec::new(),
-        }
+        Self { name: name.into(), origin: Origin::default(), settings: DomainSettings::FILE, descriptors: Vec::new() }
     }
 }
 
 /// One node of the descriptor tree.
 #[derive(Clone, Debug, Default)]
 pub struct DescriptorSpec {
-    /// Where the node was written.
-    pub origin: Origin,
     /// Not empty; a `*` in it matches any text.
     pub key: String,
     /// `None` (or empty) matches every value; a `*` in it matches any text.
     pub value: Option<String>,
+    /// What is written of the node itself.
+    pub rule: RuleSpec,
+    /// The next level, in file order.
+    pub descriptors: Vec<DescriptorSpec>,
+}
+
+/// What is written at one descriptor path: its limits, if it has any, and its flags.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RuleSpec {
+    /// Where it was written.
+    pub origin: Origin,
     /// What applies when a request's descriptor ends here.
     pub effect: Option<EffectSpec>,
     /// Count, but never deny.
@@ -127,12 +154,12 @@ pub struct DescriptorSpec {
     pub tags: Vec<String>,
     /// The anomaly worker may never tighten this rule.
     pub protect: bool,
-    /// The next level, in file order.
-    pub descriptors: Vec<DescriptorSpec>,
+    /// Among the wildcards of a level, those with a lower number are tried first.
+    pub order: u32,
 }
 
 /// What a rule does.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum EffectSpec {
     /// Always OK, never counted.
     Unlimited {
@@ -146,7 +173,7 @@ pub enum EffectSpec {
 }
 
 /// One limit of a rule.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LimitSpec {
     /// The limit.
     pub limit: Limit,

@@ -39,7 +39,7 @@ pub(super) fn combine<'s>(
     options: &LimiterOptions,
 ) -> Decision<'s> {
     let refused = hits.iter().zip(&answers.outcomes).any(|(hit, outcome)| hit.enforced && !outcome.allowed());
-    let charged = !(domain.charge == Charge::AllOrNothing && refused);
+    let charged = !(domain.settings.charge == Charge::AllOrNothing && refused);
     let mut answers =
         answers.outcomes.iter().enumerate().map(|(position, outcome)| (outcome, answers.source(position)));
     let statuses: SmallVec<[Status<'s>; 4]> = resolved.iter().map(|each| status(each, &mut answers)).collect();

@@ -166,7 +166,7 @@ impl<S: CounterStore> Limiter<S> {
         let hits = resolve::hits(domain, &resolved, request, &self.options);
         let answers = match &hits[..] {
             [] => Answers::default(),
-            hits => self.store.perform(hits, domain.charge, deadline).await?,
+            hits => self.store.perform(hits, domain.settings.charge, deadline).await?,
         };
         Ok(self.conclude(active, request, domain, &resolved, &hits, &answers))
     }
@@ -191,7 +191,7 @@ impl<S: CounterStore> Limiter<S> {
         let hits = resolve::hits(domain, &resolved, request, &self.options);
         let answers = match &hits[..] {
             [] => Answers::default(),
-            hits => self.store.perform_now(hits, domain.charge)?.into(),
+            hits => self.store.perform_now(hits, domain.settings.charge)?.into(),
         };
         Some(Ok(self.conclude(active, request, domain, &resolved, &hits, &answers)))
     }

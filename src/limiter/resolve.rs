@@ -8,7 +8,8 @@ use smallvec::SmallVec;
 use super::LimiterOptions;
 use crate::core::descriptor::{Descriptor, LimitOverride, Operation, Request};
 use crate::core::limit::{Limit, LimitParts, Window};
-use crate::core::rule::{Rule, RuleLimit, canonical_path};
+use crate::core::path::canonical_path;
+use crate::core::rule::{Rule, RuleLimit};
 use crate::core::ruleset::Domain;
 use crate::counters::{CounterKey, CounterName, Hit};
 
@@ -41,7 +42,7 @@ pub(super) fn resolve<'s>(domain: &'s Domain, request: &Request<'_>) -> AllResol
         .map(|descriptor| {
             let operation = match descriptor.operation(request.hits_addend) {
                 // Where refunds are not accepted, they only ask.
-                Operation::Refund(_) if !domain.accept_refunds => Operation::Charge(0),
+                Operation::Refund(_) if !domain.settings.accept_refunds => Operation::Charge(0),
                 operation => operation,
             };
             Resolved { operation, target: target(domain, descriptor) }
@@ -58,7 +59,7 @@ pub(super) fn resolve<'s>(domain: &'s Domain, request: &Request<'_>) -> AllResol
 
 fn target<'s>(domain: &'s Domain, descriptor: &Descriptor<'_>) -> Target<'s> {
     match descriptor.limit {
-        Some(brought) if domain.accept_overrides => override_target(domain, descriptor, brought),
+        Some(brought) if domain.settings.accept_overrides => override_target(domain, descriptor, brought),
         _ => domain.find(&descriptor.entries).map_or(Target::Nothing, |rule| Target::Rule { rule, replaced: 0 }),
     }
 }

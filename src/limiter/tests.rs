@@ -10,7 +10,7 @@ use crate::core::decision::{Code, Decision};
 use crate::core::descriptor::{Descriptor, Entry, LimitOverride, Request};
 use crate::core::limit::{Limit, LimitParts, Unit, Window};
 use crate::core::ruleset::RuleSet;
-use crate::core::spec::{Charge, DescriptorSpec, DomainSpec, EffectSpec, LimitSpec};
+use crate::core::spec::{Charge, DescriptorSpec, DomainSettings, DomainSpec, EffectSpec, LimitSpec, RuleSpec};
 use crate::counters::memory::{MemoryOptions, MemoryStore};
 use crate::telemetry::decisions::DecisionMetrics;
 
@@ -23,7 +23,12 @@ fn named(amount: u64, unit: Unit, name: Option<&str>, replaces: &[&str]) -> Limi
 }
 
 fn rule(key: &str, limits: Vec<LimitSpec>) -> DescriptorSpec {
-    DescriptorSpec { key: key.to_owned(), effect: Some(EffectSpec::Limits(limits)), ..DescriptorSpec::default() }
+    with_effect(key, EffectSpec::Limits(limits))
+}
+
+fn with_effect(key: &str, effect: EffectSpec) -> DescriptorSpec {
+    let rule = RuleSpec { effect: Some(effect), ..RuleSpec::default() };
+    DescriptorSpec { key: key.to_owned(), rule, ..DescriptorSpec::default() }
 }
 
 fn per_minute(key: &str, amount: u64) -> DescriptorSpec {
@@ -32,8 +37,7 @@ fn per_minute(key: &str, amount: u64) -> DescriptorSpec {
 
 fn unlimited(key: &str, replaces: &[&str]) -> DescriptorSpec {
     let replaces = replaces.iter().map(|&name| name.to_owned()).collect();
-    let effect = Some(EffectSpec::Unlimited { name: None, replaces });
-    DescriptorSpec { effect, ..rule(key, Vec::new()) }
+    with_effect(key, EffectSpec::Unlimited { name: None, replaces })
 }
 
 fn store(max_counters: usize) -> MemoryStore<ManualClock> {
@@ -168,7 +172,8 @@ fn any_plain_rule_over_denies_and_the_last_of_them_decides() {
 
 #[test]
 fn shadow_mode_counts_and_never_denies() {
-    let shadow = DescriptorSpec { shadow_mode: true, ..per_minute("s", 1) };
+    let mut shadow = per_minute("s", 1);
+    shadow.rule.shadow_mode = true;
     let limiter = limiter(vec![shadow, per_minute("k", 1)]);
     ask_for(&limiter, [descriptor("s")]);
     let said = ask_for(&limiter, [descriptor("s")]);
@@ -189,7 +194,11 @@ fn the_servers_shadow_mode_tells_the_statuses_and_passes() {
 
 #[test]
 fn quota_rules_deny_only_together() {
-    let quota = |key, amount| DescriptorSpec { quota_mode: true, ..per_minute(key, amount) };
+    let quota = |key, amount| {
+        let mut quota = per_minute(key, amount);
+        quota.rule.quota_mode = true;
+        quota
+    };
     let limiter = limiter(vec![quota("q0", 0), quota("q9", 9), per_minute("k0", 0), per_minute("k9", 9)]);
     let code = |keys: &[&'static str]| ask_for(&limiter, keys.iter().map(|key| descriptor(key))).code;
     assert_eq!(code(&["q0", "q9"]), Pass);
@@ -274,8 +283,7 @@ fn an_override_stands_in_for_any_rule() {
 #[test]
 fn domains_can_refuse_overrides_and_refunds() {
     let domain = DomainSpec {
-        accept_overrides: false,
-        accept_refunds: false,
+        settings: DomainSettings { accept_overrides: false, accept_refunds: false, ..DomainSettings::FILE },
         descriptors: vec![per_minute("k", 3)],
         ..DomainSpec::new("d")
     };
@@ -289,7 +297,7 @@ fn domains_can_refuse_overrides_and_refunds() {
 #[test]
 fn all_or_nothing_charges_nothing_when_one_denies() {
     let domain = |charge| DomainSpec {
-        charge,
+        settings: DomainSettings { charge, ..DomainSettings::FILE },
         descriptors: vec![per_minute("wide", 10), per_minute("narrow", 1)],
         ..DomainSpec::new("d")
     };

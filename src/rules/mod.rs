@@ -1,13 +1,18 @@
-//! Where rules come from: YAML files today, in the format of `docs/rules.md`.
+//! Where rules come from: YAML files, in the format of `docs/rules.md`, or a repository that they are changed in.
 //!
 //! - [`yaml`] turns the text of one file into a [`DomainSpec`](crate::core::spec::DomainSpec), with every mistake in it,
+//! - [`form`] is one rule in JSON,
 //! - [`files`] finds the files, reads them and compiles one [`RuleSet`](crate::core::ruleset::RuleSet) of them,
 //! - [`watch`] does so again whenever they change,
-//! - [`report`] is how mistakes are told.
+//! - [`report`] is how mistakes are told,
+//! - [`repository`] is where rules are kept that change while the server runs.
 //!
 //! A rule set is all or nothing: one error in one file, and the set in force stays in force.
 
+pub mod duration;
 pub mod files;
+pub mod form;
 pub mod report;
+pub mod repository;
 pub mod watch;
 pub mod yaml;

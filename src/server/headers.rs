@@ -88,7 +88,7 @@ pub fn retry_after(decision: &Decision<'_>) -> Option<u64> {
 /// Hands every header of a decision to `emit`, name and value. Values are visible ASCII, whatever rules are called.
 pub fn write(decision: &Decision<'_>, settings: &HeaderSettings, mut emit: impl FnMut(&str, &str)) {
     let Some((status, applied)) = decision.deciding() else { return };
-    let families = decision.domain.and_then(|domain| domain.response_headers).unwrap_or(settings.families);
+    let families = decision.domain.and_then(|domain| domain.settings.response_headers).unwrap_or(settings.families);
     let mut value = String::with_capacity(64);
     let reset = applied.reset().as_secs_ceil();
     if families.draft {

@@ -10,10 +10,9 @@ use super::level::{KeyPattern, Level, Node, SameKey};
 use super::wildcard::{Pattern, PatternSet};
 use super::{Domain, RuleSet};
 use crate::core::limit::Limit;
-use crate::core::rule::{
-    Effect, MetricName, MetricPart, MetricValue, Rule, RuleExtras, RuleId, RuleLimit, canonical_path,
-};
-use crate::core::spec::{DescriptorSpec, DomainSpec, EffectSpec, LimitSpec, Origin};
+use crate::core::path::canonical_path;
+use crate::core::rule::{Effect, MetricName, MetricPart, MetricValue, Rule, RuleExtras, RuleId, RuleLimit};
+use crate::core::spec::{DescriptorSpec, DomainSpec, EffectSpec, LimitSpec, Origin, RuleSpec};
 
 /// The deepest nesting of descriptors.
 pub const MAX_DEPTH: usize = 64;
@@ -70,16 +69,7 @@ pub(super) fn compile(domains: Vec<DomainSpec>, merge_domains: bool) -> Result<R
         let rules = compiler.rules.into_boxed_slice();
         set.rule_count += rules.len();
         set.by_name.insert(spec.name.as_bytes().into(), set.domains.len());
-        set.domains.push(Domain {
-            name: spec.name.into(),
-            charge: spec.charge,
-            response_headers: spec.response_headers,
-            accept_overrides: spec.accept_overrides,
-            accept_refunds: spec.accept_refunds,
-            top,
-            rules,
-            first_id,
-        });
+        set.domains.push(Domain { name: spec.name.into(), settings: spec.settings, top, rules, first_id });
     }
     errors.sort_by_key(|error| error.origin);
     if errors.is_empty() { Ok(set) } else { Err(errors) }
@@ -182,10 +172,10 @@ impl Compiler<'_> {
             let step = PathStep {
                 key: std::mem::take(&mut spec.key),
                 value: spec.value.take().unwrap_or_default(),
-                share_threshold: spec.share_threshold,
-                value_to_metric: spec.value_to_metric,
+                share_threshold: spec.rule.share_threshold,
+                value_to_metric: spec.rule.value_to_metric,
             };
-            let origin = spec.origin;
+            let origin = spec.rule.origin;
             let named = (step.key.clone(), step.value.clone());
             self.path.push(step);
             // A disabled node still may not be written twice, or enabling it would break the set.
@@ -198,7 +188,7 @@ impl Compiler<'_> {
             } else if self.path.len() > MAX_DEPTH {
                 self.error(origin, CompileErrorKind::TooDeep);
             } else {
-                let disabled = spec.disabled;
+                let disabled = spec.rule.disabled;
                 // Compiled even when disabled, for its mistakes.
                 let rules = self.rules.len();
                 let node = self.node(spec, order);
@@ -226,14 +216,14 @@ impl Compiler<'_> {
     }
 
     /// The node of `spec`, whose step is the last of the path.
-    fn node(&mut self, mut spec: DescriptorSpec, order: u32) -> Node {
-        let children = std::mem::take(&mut spec.descriptors);
-        let rule = spec.effect.take().map(|effect| self.rule(spec, effect));
+    fn node(&mut self, spec: DescriptorSpec, order: u32) -> Node {
+        let DescriptorSpec { mut rule, descriptors: children, .. } = spec;
+        let rule = rule.effect.take().map(|effect| self.rule(rule, effect));
         let children = (!children.is_empty()).then(|| Box::new(self.level(children)));
         Node { rule, order, children }
     }
 
-    fn rule(&mut self, spec: DescriptorSpec, effect: EffectSpec) -> RuleId {
+    fn rule(&mut self, spec: RuleSpec, effect: EffectSpec) -> RuleId {
         let Some(id) = u32::try_from(self.rules.len()).ok().and_then(|count| self.first_id.checked_add(count)) else {
             self.error(spec.origin, CompileErrorKind::TooManyRules);
             return RuleId(u32::MAX);

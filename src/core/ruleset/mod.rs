@@ -24,7 +24,7 @@ use foldhash::fast::RandomState;
 
 use super::descriptor::Entry;
 use super::rule::{Rule, RuleId};
-use super::spec::{Charge, DomainSpec, HeaderFamilies};
+use super::spec::{DomainSettings, DomainSpec};
 use level::Level;
 
 pub use compile::{CompileError, CompileErrorKind, MAX_DEPTH};
@@ -43,14 +43,8 @@ pub struct RuleSet {
 pub struct Domain {
     /// The domain's name.
     pub name: Box<str>,
-    /// How several limits of one request are charged.
-    pub charge: Charge,
-    /// Which response headers decisions carry; `None` takes the server's default.
-    pub response_headers: Option<HeaderFamilies>,
-    /// Whether requests may bring their own limits.
-    pub accept_overrides: bool,
-    /// Whether requests may give hits back.
-    pub accept_refunds: bool,
+    /// What holds for all of its rules.
+    pub settings: DomainSettings,
     top: Level,
     rules: Box<[Rule]>,
     first_id: u32,

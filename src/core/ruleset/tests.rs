@@ -7,20 +7,23 @@ use super::{CompileErrorKind, RuleSet};
 use crate::core::clock::Micros;
 use crate::core::descriptor::Entry;
 use crate::core::limit::{Limit, LimitParts, Window};
-use crate::core::spec::{DescriptorSpec, DomainSpec, EffectSpec, LimitSpec, Origin};
+use crate::core::spec::{DescriptorSpec, DomainSpec, EffectSpec, LimitSpec, Origin, RuleSpec};
 
 fn limited(key: &str, value: &str, amount: u64) -> DescriptorSpec {
     let limit = Limit::new(LimitParts::fixed_window(amount, Window::Length(Micros::SECOND))).unwrap();
     DescriptorSpec {
         key: key.to_owned(),
         value: (!value.is_empty()).then(|| value.to_owned()),
-        effect: Some(EffectSpec::Limits(vec![LimitSpec { limit, name: None, replaces: Vec::new() }])),
-        ..DescriptorSpec::default()
+        rule: RuleSpec {
+            effect: Some(EffectSpec::Limits(vec![LimitSpec { limit, name: None, replaces: Vec::new() }])),
+            ..RuleSpec::default()
+        },
+        descriptors: Vec::new(),
     }
 }
 
 fn parent(key: &str, value: &str, descriptors: Vec<DescriptorSpec>) -> DescriptorSpec {
-    DescriptorSpec { effect: None, descriptors, ..limited(key, value, 0) }
+    DescriptorSpec { rule: RuleSpec::default(), descriptors, ..limited(key, value, 0) }
 }
 
 fn compile(descriptors: Vec<DescriptorSpec>) -> RuleSet {
@@ -122,12 +125,14 @@ fn any_bytes_are_looked_up() {
 #[test]
 fn varying_parts_are_those_that_the_path_leaves_open() {
     let mut shared = parent("s", "x*", vec![limited("t", "", 1)]);
-    shared.share_threshold = true;
+    shared.rule.share_threshold = true;
+    let mut shared_key = limited("shared*", "", 1);
+    shared_key.rule.share_threshold = true;
     let set = compile(vec![
         parent("fixed", "v", vec![parent("open", "", vec![limited("wild", "a*b", 1)])]),
         shared,
         limited("key*", "v", 1),
-        DescriptorSpec { share_threshold: true, ..limited("shared*", "", 1) },
+        shared_key,
     ]);
     let bits: Vec<_> = set.rules().map(|rule| (&*rule.path, rule.varying, rule.varying_keys)).collect();
     assert_eq!(bits, [("fixed=v,open,wild=a*b", 0b110, 0), ("s=x*,t", 0b10, 0), ("key*=v", 1, 1), ("shared*", 0, 1)]);
@@ -141,7 +146,10 @@ fn canonical_paths_escape_what_the_notation_uses() {
 
 #[test]
 fn duplicates_are_found_on_every_level_and_across_merged_domains() {
-    let at = |line, spec: DescriptorSpec| DescriptorSpec { origin: Origin { file: 0, line, column: 1 }, ..spec };
+    let at = |line, mut spec: DescriptorSpec| {
+        spec.rule.origin = Origin { file: 0, line, column: 1 };
+        spec
+    };
     let domain = |descriptors| DomainSpec { descriptors, ..DomainSpec::new("d") };
     let twice = vec![
         at(1, limited("a", "x", 1)),
@@ -176,7 +184,8 @@ fn nesting_is_bounded() {
 
 #[test]
 fn a_disabled_branch_is_as_if_it_were_not_written() {
-    let off = DescriptorSpec { disabled: true, ..parent("a", "x", vec![limited("b", "", 2)]) };
+    let mut off = parent("a", "x", vec![limited("b", "", 2)]);
+    off.rule.disabled = true;
     let set = compile(vec![off, limited("a", "", 1)]);
     assert_eq!(find(&set, &[("a", "x")]), Some(1));
     assert_eq!(find(&set, &[("a", "x"), ("b", "")]), None);

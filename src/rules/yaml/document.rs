@@ -1,7 +1,9 @@
 //! A whole file, and the tree of its descriptors.
 
 use crate::core::limit::Algorithm;
-use crate::core::spec::{Charge, DescriptorSpec, DomainSpec, EffectSpec, FailureMode, HeaderFamilies};
+use crate::core::spec::{
+    Charge, DescriptorSpec, DomainSettings, DomainSpec, EffectSpec, FailureMode, HeaderFamilies, RuleSpec,
+};
 
 use super::fields::{Field, Fields, Reader};
 use super::keys::{Key, Place};
@@ -47,8 +49,8 @@ impl FileReader<'_, '_> {
         }
         let fields = self.reader.fields(&[root], Place::File);
         let mut spec = DomainSpec::new(self.reader.text(Key::Domain, fields.get(Key::Domain)).unwrap_or_default());
-        self.settings(&fields, &mut spec);
-        self.default_algorithm = spec.default_algorithm;
+        self.settings(&fields, &mut spec.settings);
+        self.default_algorithm = spec.settings.default_algorithm;
         spec.descriptors = self.descriptors(fields.get(Key::Descriptors));
 
         let at = fields.get(Key::Domain).map_or_else(|| self.reader.at(root), |field| field.key_at);
@@ -67,20 +69,20 @@ impl FileReader<'_, '_> {
         self.reader.problems.error(at, message, "begin the file with 'domain: <name>'");
     }
 
-    fn settings(&mut self, fields: &Fields, spec: &mut DomainSpec) {
+    fn settings(&mut self, fields: &Fields, settings: &mut DomainSettings) {
         let charges = [("independent", Charge::Independent), ("all_or_nothing", Charge::AllOrNothing)];
         if let Some(charge) = self.reader.choice(Key::Charge, fields.get(Key::Charge), &charges) {
-            spec.charge = charge;
+            settings.charge = charge;
         }
         let algorithms = Algorithm::ALL.map(|algorithm| (algorithm.name(), algorithm));
         let field = fields.get(Key::DefaultAlgorithm);
         if let Some(algorithm) = self.reader.choice(Key::DefaultAlgorithm, field, &algorithms) {
-            spec.default_algorithm = algorithm;
+            settings.default_algorithm = algorithm;
         }
-        spec.response_headers = self.response_headers(fields.get(Key::ResponseHeaders));
+        settings.response_headers = self.response_headers(fields.get(Key::ResponseHeaders));
         let mut flag = |key| self.reader.boolean(key, fields.get(key));
-        spec.accept_overrides = flag(Key::AcceptOverrides).unwrap_or(spec.accept_overrides);
-        spec.accept_refunds = flag(Key::AcceptRefunds).unwrap_or(spec.accept_refunds);
+        settings.accept_overrides = flag(Key::AcceptOverrides).unwrap_or(settings.accept_overrides);
+        settings.accept_refunds = flag(Key::AcceptRefunds).unwrap_or(settings.accept_refunds);
     }
 
     fn response_headers(&mut self, field: Option<Field>) -> Option<HeaderFamilies> {
@@ -141,10 +143,8 @@ impl FileReader<'_, '_> {
                 "leave it out, or write a '*' in the value",
             );
         }
-        Some(DescriptorSpec {
+        let rule = RuleSpec {
             origin: self.reader.problems.origin(at),
-            key,
-            value,
             effect,
             shadow_mode,
             quota_mode,
@@ -156,8 +156,9 @@ impl FileReader<'_, '_> {
             disabled: !enabled,
             tags: tags.into_iter().map(|(tag, _)| tag.to_owned()).collect(),
             protect,
-            descriptors,
-        })
+            order: 0,
+        };
+        Some(DescriptorSpec { key, value, rule, descriptors })
     }
 
     fn effect(&mut self, fields: &Fields) -> Option<EffectSpec> {

@@ -6,6 +6,7 @@ use crate::core::calendar::{CalendarUnit, CalendarWindow};
 use crate::core::clock::Micros;
 use crate::core::limit::{Algorithm, Limit, LimitError, LimitParts, MAX_HITS, Over, Unit, Window};
 use crate::core::spec::{EffectSpec, LimitSpec};
+use crate::rules::duration::{self, DurationError};
 
 use super::fields::{Field, Fields, Reader, shorten};
 use super::keys::{Key, Place, suggest};
@@ -295,30 +296,24 @@ impl LimitReader<'_, '_, '_> {
     }
 
     fn duration(&mut self, field: Field) -> Option<Micros> {
-        const EXAMPLES: &str = "write for example 500ms, 30s, 5m, 1h30m or 7d";
         let at = if self.reader.is_null(field.value) { field.key_at } else { self.reader.at(field.value) };
         let Some(text) = self.reader.text(Key::Window, Some(field)) else {
             if self.reader.is_null(field.value) {
-                self.reader.problems.error(at, "window is empty", EXAMPLES);
+                self.reader.problems.error(at, "window is empty", duration::EXAMPLES);
             }
             return None;
         };
-        // humantime's months and years are averages of 30.44 and 365.25 days, which nobody means here.
-        let words = text.split(|character: char| !character.is_ascii_alphabetic());
-        if words
-            .into_iter()
-            .any(|word| matches!(word, "M" | "month" | "months" | "y" | "yr" | "yrs" | "year" | "years"))
-        {
-            let message = format!("window '{}' is in months or years, which have no fixed length", shorten(text));
-            let help = "write days, or unit: month or year, with calendar: true for those of the calendar";
-            self.reader.problems.error(at, message, help);
-            return None;
-        }
-        match humantime::parse_duration(text) {
-            Ok(duration) => Some(Micros::from(duration)),
+        match duration::parse(text) {
+            Ok(duration) => Some(duration),
             Err(error) => {
-                let message = format!("window '{}' is no duration: {error}", shorten(text));
-                self.reader.problems.error(at, message, EXAMPLES);
+                let message = format!("window '{}' {error}", shorten(text));
+                let help = match error {
+                    DurationError::Calendar => {
+                        "write days, or unit: month or year, with calendar: true for those of the calendar"
+                    }
+                    DurationError::Syntax(_) => duration::EXAMPLES,
+                };
+                self.reader.problems.error(at, message, help);
                 None
             }
         }

@@ -20,7 +20,7 @@ fn descriptors(text: &str) -> Vec<DescriptorSpec> {
 }
 
 fn limits(descriptor: &DescriptorSpec) -> Vec<&Limit> {
-    match &descriptor.effect {
+    match &descriptor.rule.effect {
         Some(EffectSpec::Limits(limits)) => limits.iter().map(|spec| &spec.limit).collect(),
         effect => panic!("{effect:?}"),
     }
@@ -33,13 +33,22 @@ fn messages(text: &str) -> Vec<String> {
 #[test]
 fn a_file_without_settings_has_those_of_the_reference() {
     let domain = read("domain: d\n");
-    assert_eq!((domain.charge, domain.default_algorithm), (Charge::Independent, Algorithm::FixedWindow));
-    assert_eq!(domain.response_headers, None);
-    assert!(domain.accept_overrides && domain.accept_refunds);
+    assert_eq!(
+        (domain.settings.charge, domain.settings.default_algorithm),
+        (Charge::Independent, Algorithm::FixedWindow)
+    );
+    assert_eq!(domain.settings.response_headers, None);
+    assert!(domain.settings.accept_overrides && domain.settings.accept_refunds);
     let only = &descriptors("  - { key: k, rate_limit: { unit: hour, requests_per_unit: 3 } }\n")[0];
-    assert_eq!(only.origin, Origin { file: 0, line: 3, column: 5 });
+    assert_eq!(only.rule.origin, Origin { file: 0, line: 3, column: 5 });
     assert_eq!((&*only.key, &only.value), ("k", &None));
-    assert!(!only.shadow_mode && !only.quota_mode && !only.disabled && !only.protect && !only.share_threshold);
+    assert!(
+        !only.rule.shadow_mode
+            && !only.rule.quota_mode
+            && !only.rule.disabled
+            && !only.rule.protect
+            && !only.rule.share_threshold
+    );
     let limit = limits(only)[0];
     assert_eq!((limit.amount(), limit.window()), (3, &Window::Length(Unit::Hour.length())));
     assert_eq!((limit.algorithm(), limit.over(), limit.post_paid()), (Algorithm::FixedWindow, Over::Record, false));
@@ -72,15 +81,18 @@ descriptors:
       - { name: two, unit: MONTH, calendar: true, time_zone: Europe/Berlin, algorithm: fixed_window, requests_per_unit: 5, replaces: [ { name: other } ] }
 ",
     );
-    assert_eq!((domain.charge, domain.default_algorithm), (Charge::AllOrNothing, Algorithm::LeakyBucket));
-    assert_eq!(domain.response_headers, Some(HeaderFamilies { draft: false, legacy: true, x: true }));
-    assert!(!domain.accept_overrides && !domain.accept_refunds);
+    assert_eq!(
+        (domain.settings.charge, domain.settings.default_algorithm),
+        (Charge::AllOrNothing, Algorithm::LeakyBucket)
+    );
+    assert_eq!(domain.settings.response_headers, Some(HeaderFamilies { draft: false, legacy: true, x: true }));
+    assert!(!domain.settings.accept_overrides && !domain.settings.accept_refunds);
     let only = &domain.descriptors[0];
-    assert!(only.shadow_mode && only.quota_mode && only.detailed_metric && only.value_to_metric);
-    assert!(only.share_threshold && only.disabled && only.protect);
-    assert_eq!(only.failure_mode, Some(FailureMode::Closed));
-    assert_eq!(only.tags, ["a", "15", "yes"]);
-    let Some(EffectSpec::Limits(specs)) = &only.effect else { panic!("{:?}", only.effect) };
+    assert!(only.rule.shadow_mode && only.rule.quota_mode && only.rule.detailed_metric && only.rule.value_to_metric);
+    assert!(only.rule.share_threshold && only.rule.disabled && only.rule.protect);
+    assert_eq!(only.rule.failure_mode, Some(FailureMode::Closed));
+    assert_eq!(only.rule.tags, ["a", "15", "yes"]);
+    let Some(EffectSpec::Limits(specs)) = &only.rule.effect else { panic!("{:?}", only.rule.effect) };
     assert_eq!(specs[0].name.as_deref(), Some("one"));
     assert_eq!((&specs[1].name, &*specs[1].replaces), (&Some("two".into()), &["other".to_owned()][..]));
     let (one, two) = (&specs[0].limit, &specs[1].limit);
@@ -91,7 +103,7 @@ descriptors:
 
 #[test]
 fn no_response_headers_are_not_the_server_s_default() {
-    let headers = |text: &str| read(&format!("domain: d\nresponse_headers: {text}\n")).response_headers;
+    let headers = |text: &str| read(&format!("domain: d\nresponse_headers: {text}\n")).settings.response_headers;
     assert_eq!(headers("[]"), Some(HeaderFamilies { draft: false, legacy: false, x: false }));
     assert_eq!(headers(""), None);
 }
@@ -189,7 +201,7 @@ fn a_merge_adds_what_is_not_written() {
     value: g
 ",
     );
-    let flags = |index: usize| (all[index].shadow_mode, all[index].quota_mode);
+    let flags = |index: usize| (all[index].rule.shadow_mode, all[index].rule.quota_mode);
     assert_eq!((&all[2].value, flags(2)), (&Some("c".into()), (true, false)));
     // Of several, the first one wins.
     assert_eq!((limits(&all[3])[0].amount(), flags(3)), (5, (true, true)));
@@ -207,7 +219,7 @@ fn nothing_takes_a_merged_limit_away() {
          value: x\n    rate_limit:\n",
         0,
     );
-    assert!(parsed.domain.unwrap().descriptors[1].effect.is_none());
+    assert!(parsed.domain.unwrap().descriptors[1].rule.effect.is_none());
     assert_eq!(parsed.problems[0].message, "'rate_limit' is empty, so the descriptor has no limit");
 }
 
@@ -239,8 +251,8 @@ fn metadata_keeps_its_types() {
         "list": [1, ["a"], { "b": "c" }],
         "map": { "true": 1, "false": 2, "10": 3, "0.5": 4, "<nil>": 5, "y": 6, "word": 7 },
     });
-    assert_eq!(serde_json::Value::Object(only.metadata.clone().unwrap()), expected);
-    assert!(descriptors("  - { key: k, metadata: {} }\n")[0].metadata.is_none());
+    assert_eq!(serde_json::Value::Object(only.rule.metadata.clone().unwrap()), expected);
+    assert!(descriptors("  - { key: k, metadata: {} }\n")[0].rule.metadata.is_none());
 }
 
 #[test]
@@ -253,7 +265,7 @@ fn metadata_maps_are_joined_at_the_top_only() {
     metadata: { b: { d: 2 } }
 ",
     );
-    assert_eq!(serde_json::Value::Object(all[1].metadata.clone().unwrap()), json!({ "a": 1, "b": { "d": 2 } }));
+    assert_eq!(serde_json::Value::Object(all[1].rule.metadata.clone().unwrap()), json!({ "a": 1, "b": { "d": 2 } }));
 }
 
 #[test]

@@ -67,16 +67,13 @@ mod tests {
     use super::*;
     use crate::core::clock::Micros;
     use crate::core::limit::{Limit, LimitParts, Unit, Window};
-    use crate::core::spec::{DescriptorSpec, DomainSpec, EffectSpec, LimitSpec};
+    use crate::core::spec::{DescriptorSpec, DomainSpec, EffectSpec, LimitSpec, RuleSpec};
 
     fn descriptor(key: &str, parts: LimitParts, name: Option<&str>) -> DescriptorSpec {
         let limit = Limit::new(parts).unwrap();
         let limit = LimitSpec { limit, name: name.map(str::to_owned), replaces: Vec::new() };
-        DescriptorSpec {
-            key: key.to_owned(),
-            effect: Some(EffectSpec::Limits(vec![limit])),
-            ..DescriptorSpec::default()
-        }
+        let rule = RuleSpec { effect: Some(EffectSpec::Limits(vec![limit])), ..RuleSpec::default() };
+        DescriptorSpec { key: key.to_owned(), rule, ..DescriptorSpec::default() }
     }
 
     #[test]
@@ -94,8 +91,11 @@ mod tests {
             descriptor("path", bucket, Some("burst")),
             DescriptorSpec {
                 key: "health".to_owned(),
-                effect: Some(EffectSpec::Unlimited { name: None, replaces: Vec::new() }),
-                shadow_mode: true,
+                rule: RuleSpec {
+                    effect: Some(EffectSpec::Unlimited { name: None, replaces: Vec::new() }),
+                    shadow_mode: true,
+                    ..RuleSpec::default()
+                },
                 ..DescriptorSpec::default()
             },
         ];
