@@ -10,7 +10,7 @@
 //! changes nothing takes no revision.
 //!
 //! The **epoch** names one history of revisions. A database that was created anew has another, so that nobody takes its
-//! revision 7 for the one that he knows.
+//! revision 7 for the one that he knows. By [`RuleRepository::accept`] an operator declares a history to hold.
 //!
 //! Every version of every record is kept: who wrote it, when and why, and what was there before.
 //!
@@ -182,6 +182,10 @@ pub trait RuleRepository: Send + Sync {
 
     /// Every record that exists, at one revision, in any order, without holding them all at once.
     fn read_all(&self, each: impl FnMut(Record) + Send) -> impl Future<Output = Result<Head, RepositoryError>> + Send;
+
+    /// Says that what is here holds, whatever replicas had before: gives the repository a new epoch, accepted now, and
+    /// takes a revision.
+    fn accept(&self, author: &str, reason: Option<&str>) -> impl Future<Output = Result<Head, RepositoryError>> + Send;
 
     /// Changes whenever the repository is told of a new revision: a hint, that may come late or not at all.
     fn announced(&self) -> watch::Receiver<Revision>;

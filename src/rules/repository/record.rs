@@ -46,6 +46,8 @@ pub struct Head {
     pub epoch: Epoch,
     /// Its newest revision.
     pub revision: Revision,
+    /// When an operator said that this history holds, whatever was before; `None` for one that simply began.
+    pub accepted: Option<Timestamp>,
 }
 
 /// The kinds of records, in the order of lists.
