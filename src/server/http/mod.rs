@@ -3,7 +3,7 @@
 //! Every refusal is a problem document that says what is wrong and where, except those of `/json`, which are text.
 
 mod fields;
-mod gate;
+pub(crate) mod gate;
 mod guard;
 mod health;
 mod json;
