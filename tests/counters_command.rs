@@ -60,7 +60,7 @@ fn get_and_reset(server: &Server) {
 
 #[test]
 fn counters_in_memory_are_told_and_reset() {
-    get_and_reset(&Server::start(RULES));
+    get_and_reset(&Server::start_with(RULES, &["--allow-unauthenticated"], &[]));
 }
 
 #[test]
@@ -68,7 +68,7 @@ fn counters_in_redis_are_told_and_reset() {
     let redis = Redis::start();
     let address = redis.address();
     let server =
-        Server::start_with(RULES, &[], &[("TIDEGATE_REDIS__URLS", &address), ("TIDEGATE_REDIS__DEADLINE", "2s")]);
+        Server::start_with(RULES, &["--allow-unauthenticated"], &[("TIDEGATE_REDIS__URLS", &address), ("TIDEGATE_REDIS__DEADLINE", "2s")]);
     get_and_reset(&server);
     let (_, out, _) = counters(&server, &["get", "--domain", "edge", "user_id=alice"]);
     assert!(out.contains("key      rate_limit:{edge|user_id|alice}:fixed_window:3600s:burst"), "{out}");
@@ -81,7 +81,7 @@ fn a_reset_reaches_the_memory_of_every_replica() {
     let env = [("TIDEGATE_REDIS__URLS", &*address), ("TIDEGATE_REDIS__DEADLINE", "2s")];
     // So seldom is Redis asked again that only a notice can be what makes a replica forget.
     let env = [&env[..], &[("TIDEGATE_REDIS__OVER_LIMIT_MEMORY__ASK_AGAIN", "1h")]].concat();
-    let [one, other] = [(); 2].map(|()| Server::start_with(RULES, &[], &env));
+    let [one, other] = [(); 2].map(|()| Server::start_with(RULES, &["--allow-unauthenticated"], &env));
     let hit = |server: &Server| server.rate_limit(r#"{"user_id": "alice"}"#).status;
     while hit(&one) == 200 {}
     redis_support::wait_until("both remember that alice is over", || {

@@ -1,11 +1,22 @@
 //! Calls to a running server: one connection, one deadline, and errors that say what to do.
 
 use std::future::Future;
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow, bail};
+use tonic::metadata::{Ascii, MetadataValue};
+use tonic::service::Interceptor;
+use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Channel, Endpoint};
-use tonic::{Code, Status};
+use tonic::{Code, Request, Status};
+
+use crate::server::admin::proto::admin_client::AdminClient;
+
+/// The token that commands show to a server.
+const TOKEN: &str = "TIDEGATE_TOKEN";
+/// A file that holds it, when that is not set.
+const TOKEN_FILE: &str = "TIDEGATE_TOKEN_FILE";
 
 /// Which listener a command talks to.
 #[derive(Clone, Copy, Debug)]
@@ -51,12 +62,56 @@ pub async fn connect(server: &str, listener: Listener, deadline: Duration) -> an
     })
 }
 
+/// A client of `server`'s administration, with the token of the environment if there is one.
+pub async fn admin(server: &str, deadline: Duration) -> anyhow::Result<AdminClient<InterceptedService<Channel, Bearer>>> {
+    let bearer = Bearer::from_environment()?;
+    Ok(AdminClient::with_interceptor(connect(server, Listener::Admin, deadline).await?, bearer))
+}
+
+/// Shows a token with every call.
+#[derive(Clone)]
+pub struct Bearer(Option<MetadataValue<Ascii>>);
+
+impl Bearer {
+    fn from_environment() -> anyhow::Result<Self> {
+        let Some(token) = token()? else { return Ok(Self(None)) };
+        let header = format!("Bearer {token}").parse();
+        let mut header: MetadataValue<Ascii> = header.map_err(|_| anyhow!("{TOKEN}: that is no token"))?;
+        header.set_sensitive(true);
+        Ok(Self(Some(header)))
+    }
+}
+
+impl Interceptor for Bearer {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        if let Some(header) = &self.0 {
+            request.metadata_mut().insert("authorization", header.clone());
+        }
+        Ok(request)
+    }
+}
+
+/// The token of the environment: in `TIDEGATE_TOKEN`, or in the file that `TIDEGATE_TOKEN_FILE` names.
+fn token() -> anyhow::Result<Option<String>> {
+    let variable = |name| std::env::var(name).ok().filter(|value| !value.trim().is_empty());
+    let text = match (variable(TOKEN), variable(TOKEN_FILE)) {
+        (Some(token), _) => token,
+        (None, Some(file)) => std::fs::read_to_string(Path::new(&file))
+            .with_context(|| format!("{TOKEN_FILE}: cannot read {file}"))?,
+        (None, None) => return Ok(None),
+    };
+    Ok(Some(text.trim().to_owned()))
+}
+
 /// An error of a call, in a sentence.
 pub fn explain(status: &Status, server: &str, listener: Listener, deadline: Duration) -> anyhow::Error {
     match status.code() {
         Code::Unimplemented => anyhow!("{server} does not know this call; is it {}? (--server)", listener.describe()),
         Code::DeadlineExceeded | Code::Cancelled => {
             anyhow!("{server} did not answer within {}; try a longer --timeout", humantime::format_duration(deadline))
+        }
+        Code::Unauthenticated | Code::PermissionDenied => {
+            anyhow!("{server} refuses: {} (a command's token is in {TOKEN} or {TOKEN_FILE})", status.message())
         }
         Code::NotFound => anyhow!("{}", status.message()),
         Code::InvalidArgument => anyhow!("{server} refuses the request: {}", status.message()),

@@ -10,7 +10,6 @@ use super::client::{self, Listener};
 use super::descriptor::{TypedDescriptor, plain};
 use super::explain::{describe_counter, describe_limit};
 use super::{Format, print};
-use crate::server::admin::proto::admin_client::AdminClient;
 use crate::server::admin::proto::{CountersRequest, CountersResponse, Entry};
 
 /// Look at the counters of a descriptor, or reset them
@@ -34,7 +33,8 @@ Examples:
   tidegate counters reset --domain edge user_id=alice
 
 The client has its whole limit again at once. Replicas that remember it as over its limit are told to forget that, which
-takes them about as long as a message through Redis does. Prints what the counters were.";
+takes them about as long as a message through Redis does. Prints what the counters were. Needs a token with the scope
+operate, in TIDEGATE_TOKEN or in the file that TIDEGATE_TOKEN_FILE names.";
 
 /// Which counters.
 #[derive(Debug, clap::Args)]
@@ -74,7 +74,7 @@ pub fn run(command: Command) -> anyhow::Result<ExitCode> {
 }
 
 async fn ask(args: &Args, reset: bool) -> anyhow::Result<CountersResponse> {
-    let mut client = AdminClient::new(client::connect(&args.server, Listener::Admin, args.timeout).await?);
+    let mut client = client::admin(&args.server, args.timeout).await?;
     let entries = args.entries.iter().flat_map(|descriptor| &descriptor.0);
     let entry = |(key, value): &(String, String)| Entry { key: key.clone().into(), value: value.clone().into() };
     let request = CountersRequest {

@@ -10,7 +10,6 @@ use super::client::{self, Listener};
 use super::descriptor::plain;
 use super::explain::describe_limit;
 use super::print;
-use crate::server::admin::proto::admin_client::AdminClient;
 use crate::server::admin::proto::{DescribeRulesRequest, Rule};
 
 /// Rules asked for at a time.
@@ -39,8 +38,7 @@ pub struct Args {
 /// Asks page by page, and prints each.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     client::block_on(async {
-        let channel = client::connect(&args.server, Listener::Admin, args.timeout).await?;
-        let mut server = AdminClient::new(channel);
+        let mut server = client::admin(&args.server, args.timeout).await?;
         let mut request = DescribeRulesRequest {
             domain: args.domain.clone().unwrap_or_default(),
             page_size: PAGE,

@@ -7,7 +7,6 @@ use std::time::Duration;
 use super::client::{self, Listener};
 use super::descriptor::{TypedDescriptor, plain};
 use super::print;
-use crate::server::admin::proto::admin_client::AdminClient;
 use crate::server::admin::proto::{CounterState, Entry, ExplainRequest, ExplainResponse, Limit, Rule};
 
 /// Tell which rule of a running server applies to a descriptor, and why
@@ -45,11 +44,11 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
 }
 
 async fn ask(args: &Args) -> anyhow::Result<ExplainResponse> {
-    let channel = client::connect(&args.server, Listener::Admin, args.timeout).await?;
+    let mut client = client::admin(&args.server, args.timeout).await?;
     let entries = args.entries.iter().flat_map(|descriptor| &descriptor.0);
     let entry = |(key, value): &(String, String)| Entry { key: key.clone().into(), value: value.clone().into() };
     let request = ExplainRequest { domain: args.domain.clone(), entries: entries.map(entry).collect() };
-    match AdminClient::new(channel).explain(request).await {
+    match client.explain(request).await {
         Ok(response) => Ok(response.into_inner()),
         Err(status) => Err(client::explain(&status, &args.server, Listener::Admin, args.timeout)),
     }
