@@ -1,10 +1,10 @@
 //! The command line: one file a subcommand, each with the same shape, arguments and `run`.
 
+mod api;
 mod check;
 mod client;
 mod counters;
 mod demo;
-mod describe;
 mod descriptor;
 mod doctor;
 mod explain;
@@ -51,7 +51,7 @@ enum Command {
     Serve(serve::Args),
     /// Show a running server under lively traffic, in this terminal
     Demo(demo::Args),
-    /// Check rule files, list the rules in force
+    /// Work with rules: check, list, change, take back
     #[command(subcommand)]
     Rules(rules::Command),
     /// Ask a running server for a decision, as Envoy would

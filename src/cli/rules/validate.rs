@@ -1,4 +1,4 @@
-//! `tidegate rules`: work with rules.
+//! `tidegate rules validate`: rule files, before they go live.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -6,18 +6,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::{FAILURE, Format, describe, print};
+use crate::cli::{FAILURE, Format, print};
 use crate::rules::files::{self, Loaded, Sources};
 use crate::rules::report::Report;
-
-/// Work with rules.
-#[derive(Debug, clap::Subcommand)]
-pub enum Command {
-    /// Check rule files, and report every mistake in them
-    Validate(Validate),
-    /// List the rules in force in a running server
-    Describe(describe::Args),
-}
 
 /// Check rule files, and report every mistake in them
 ///
@@ -29,7 +20,7 @@ Examples:
   tidegate rules validate edge.yaml payments.yaml
   tidegate rules validate --strict rules/                warnings count as errors
   tidegate rules validate --format json rules/ | jq '.diagnostics[].message'")]
-pub struct Validate {
+pub struct Args {
     /// YAML files, and directories of them
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
@@ -44,15 +35,8 @@ pub struct Validate {
     format: Format,
 }
 
-/// Runs the subcommand.
-pub fn run(command: Command) -> anyhow::Result<ExitCode> {
-    match command {
-        Command::Validate(args) => validate(&args),
-        Command::Describe(args) => describe::run(&args),
-    }
-}
-
-fn validate(args: &Validate) -> anyhow::Result<ExitCode> {
+/// Checks, and tells.
+pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let started = Instant::now();
     let mut sources = Sources::paths(&args.files);
     sources.strict = args.strict;

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use anyhow::bail;
 
-use super::client::{self, Listener};
-use super::descriptor::plain;
-use super::explain::describe_limit;
-use super::print;
+use crate::cli::client::{self, Listener};
+use crate::cli::descriptor::plain;
+use crate::cli::explain::describe_limit;
+use crate::cli::print;
 use crate::server::admin::proto::admin_client::AdminClient;
 use crate::server::admin::proto::{DescribeRulesRequest, Rule};
 
