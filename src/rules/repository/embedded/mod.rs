@@ -111,11 +111,7 @@ impl Embedded {
     }
 
     fn over(store: Store) -> Self {
-        Self {
-            store: Arc::new(store),
-            readers: Arc::new(Semaphore::new(READERS)),
-            writer: Arc::new(Semaphore::new(1)),
-        }
+        Self { store: Arc::new(store), readers: Arc::new(Semaphore::new(READERS)), writer: Arc::new(Semaphore::new(1)) }
     }
 
     async fn read<T: Send + 'static>(
@@ -182,11 +178,7 @@ impl RuleRepository for Embedded {
         self.read(move |view| scan::list(view, &filter, &page)).await
     }
 
-    async fn history(
-        &self,
-        subject: Option<&Subject>,
-        page: Page<Revision>,
-    ) -> Result<Vec<Version>, RepositoryError> {
+    async fn history(&self, subject: Option<&Subject>, page: Page<Revision>) -> Result<Vec<Version>, RepositoryError> {
         let subject = subject.cloned();
         self.read(move |view| match &subject {
             Some(subject) => view.history_of(subject, &page),
