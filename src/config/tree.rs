@@ -88,7 +88,7 @@ impl Default for Grpc {
     }
 }
 
-/// TLS of the gRPC listener.
+/// TLS of a listener.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Tls {
@@ -112,6 +112,9 @@ pub struct Http {
     /// Where to listen, `ip:port`. Default `0.0.0.0:8080`.
     #[serde(with = "address")]
     pub address: SocketAddr,
+    /// Path of a Unix socket to listen on besides `address`. It has mode 0600, and whoever may use it may change rules
+    /// without a token. Default: none.
+    pub unix_socket: Option<PathBuf>,
     /// The domain whose rules `POST /rate-limit` uses. Not empty, default `edge`.
     pub domain: String,
     /// The largest request body, bytes. 1024 to 64 MiB, default 1048576 (1 MiB).
@@ -119,15 +122,23 @@ pub struct Http {
     /// How long a request may take, its body included. More than `0s`, default `10s`.
     #[serde(with = "duration")]
     pub request_timeout: Duration,
+    /// Serve TLS on `address`, reloaded when the files change. Default: none, plain text.
+    pub tls: Option<Tls>,
+    /// Let everybody change rules and reset counters without a token, here and on the administration listener. For
+    /// trying out. Default `false`.
+    pub allow_unauthenticated: bool,
 }
 
 impl Default for Http {
     fn default() -> Self {
         Self {
             address: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 8080)),
+            unix_socket: None,
             domain: "edge".to_owned(),
             max_body_bytes: 1 << 20,
             request_timeout: Duration::from_secs(10),
+            tls: None,
+            allow_unauthenticated: false,
         }
     }
 }

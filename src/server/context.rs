@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
+use super::access::Access;
 use super::health::Health;
+use super::rule_store::RuleStore;
 use crate::config::Config;
 use crate::counters::choice::Counters;
 use crate::rules::watch::Status;
@@ -30,6 +32,10 @@ pub struct Context {
     pub reloads: Arc<Status>,
     /// The files of the rules in force; a rule's origin counts in it.
     pub rule_files: ArcSwap<Vec<PathBuf>>,
+    /// Lets callers in, but for gRPC decisions, which TLS guards.
+    pub access: Access,
+    /// Where rules are changed, unless they come from files.
+    pub rule_store: Option<RuleStore>,
     /// Starts spans of decisions.
     pub traces: Traces,
 }

@@ -4,6 +4,7 @@
 //! beside them, on a runtime of its own, whatever is not in the path of a request: the HTTP and administration
 //! listeners, loading of rules, sweeping of counters, renewal of certificates.
 
+pub mod access;
 pub mod admin;
 pub mod body;
 pub mod connection;
@@ -19,6 +20,7 @@ pub mod preface;
 pub mod problem;
 pub mod reflection;
 pub mod rls;
+pub mod rule_store;
 pub mod rules;
 pub mod shutdown;
 pub mod tls;
@@ -43,7 +45,9 @@ use self::context::Limiter;
 use self::health::{Health, HealthService};
 use self::http::listener::{Bounds, serve};
 use self::listener::{BindError, GrpcListener, UnixSocket, bind_tcp};
+use self::access::Access;
 use self::rls::RateLimitService;
+use self::rule_store::RuleStore;
 use self::shutdown::{Phase, Shutdown};
 use self::tls::{TlsAcceptor, TlsError};
 use self::workers::{Load, Workers};
@@ -177,11 +181,19 @@ impl Drop for Background {
 /// # Errors
 /// [`StartError`], with the setting to change.
 pub fn start(config: Config) -> Result<Running, StartError> {
+    start_with(config, None)
+}
+
+/// The same with rules that can be changed while the server runs.
+///
+/// # Errors
+/// As [`start`].
+pub fn start_with(config: Config, rule_store: Option<RuleStore>) -> Result<Running, StartError> {
     let config = Arc::new(config);
     let count = worker_count(&config);
     let (background, handle) = Background::start()?;
     let traces = Traces::start(&config.telemetry.traces, &handle)?;
-    let context = Arc::new(assemble(&config, count, traces)?);
+    let context = Arc::new(assemble(&config, count, traces, rule_store)?);
     let first = rules::load_first(&context)?;
     let (tls, reloader) = config.grpc.tls.clone().map(TlsAcceptor::load).transpose()?.unzip();
     // Sockets and timers belong to the background until a worker takes a connection over.
@@ -219,6 +231,7 @@ pub fn start(config: Config) -> Result<Running, StartError> {
     }
     counters::keep(&context, count, &shutdown);
     tokio::spawn(keep_house(Arc::clone(&context)));
+    tokio::spawn(context.access.clone().keep_fresh());
     tokio::spawn(supervise(context, workers, listeners, shutdown));
     drop(entered);
     Ok(running)
@@ -233,7 +246,12 @@ fn worker_count(config: &Config) -> usize {
 }
 
 /// Everything that request handlers share.
-fn assemble(config: &Arc<Config>, workers: usize, traces: Traces) -> Result<Context, StartError> {
+fn assemble(
+    config: &Arc<Config>,
+    workers: usize,
+    traces: Traces,
+    rule_store: Option<RuleStore>,
+) -> Result<Context, StartError> {
     let metrics = &config.telemetry.metrics;
     let decisions = Arc::new(DecisionMetrics::new(DecisionMetricsOptions {
         shards: shard::count(workers),
@@ -256,6 +274,11 @@ fn assemble(config: &Arc<Config>, workers: usize, traces: Traces) -> Result<Cont
         health: Arc::new(Health::default()),
         reloads: Arc::default(),
         rule_files: ArcSwap::default(),
+        access: Access::new(
+            rule_store.as_ref().map(|store| Arc::clone(&store.repository)),
+            config.http.allow_unauthenticated,
+        ),
+        rule_store,
         traces,
     })
 }

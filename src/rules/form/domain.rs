@@ -1,13 +1,14 @@
 //! Settings of a domain.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::FieldProblem;
 use crate::core::limit::Algorithm;
 use crate::core::spec::{Charge, DomainSettings, HeaderFamilies};
 
 /// Settings of a domain. What is missing has the default of [`DomainSettings::API`].
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct DomainForm {
     /// `independent` or `all_or_nothing`.

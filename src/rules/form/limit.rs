@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::FieldProblem;
 use crate::core::calendar::{CalendarUnit, CalendarWindow};
@@ -27,7 +28,7 @@ impl Defaults {
 }
 
 /// A limit, or that there is none (`unlimited`).
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct LimitForm {
     /// Its name, in answers, headers and `replaces`.
@@ -35,6 +36,7 @@ pub struct LimitForm {
     pub name: Option<String>,
     /// Hits per window, 0 to 4294967295; 0 allows none. Required, unless `unlimited`.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(maximum = 4_294_967_295_u32)]
     pub requests_per_unit: Option<u64>,
     /// second, minute, hour, day, week, month (30 days) or year (365 days).
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -53,6 +55,7 @@ pub struct LimitForm {
     pub algorithm: Option<String>,
     /// The size of a bucket.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1)]
     pub burst: Option<u64>,
     /// What becomes of hits that do not fit: `record` or `drop`.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -69,7 +72,7 @@ pub struct LimitForm {
 }
 
 /// The name of a replaced rule.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ReplacesForm {
     /// Its name.

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use utoipa::ToSchema;
 
 use super::limit::{Told, is_false};
 use super::{Defaults, FieldProblem, LimitForm, ReplacesForm};
@@ -10,7 +11,7 @@ use crate::core::spec::{EffectSpec, FailureMode, RuleSpec};
 use crate::rules::repository::record::Override;
 
 /// A rule without its path.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct RuleForm {
     /// The only limit. A rule may have none; then it carries flags for the paths below it.
@@ -36,9 +37,11 @@ pub struct RuleForm {
     pub share_threshold: bool,
     /// Passed on in dynamic metadata when the rule matches.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
     pub metadata: Option<Map<String, Value>>,
     /// When the counter store cannot answer: `open`, `closed`, `local` or `error`.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<FailureModeName>, inline)]
     pub failure_mode: Option<FailureMode>,
     /// A rule that is not enabled is as if it were not there, and all below it.
     #[serde(skip_serializing_if = "is_true")]
@@ -52,6 +55,21 @@ pub struct RuleForm {
     /// Among the wildcards of a level, those with a lower number are tried first.
     #[serde(skip_serializing_if = "is_zero")]
     pub order: u32,
+}
+
+/// What happens when the counter store cannot answer.
+#[derive(ToSchema)]
+#[schema(rename_all = "lowercase")]
+#[allow(dead_code, reason = "documents FailureMode")]
+enum FailureModeName {
+    /// Count in this process's memory, at the limit's share of a replica.
+    Local,
+    /// Let the request pass.
+    Open,
+    /// Deny the request.
+    Closed,
+    /// Answer with an error.
+    Error,
 }
 
 const fn is_true(flag: &bool) -> bool {
@@ -123,7 +141,7 @@ impl From<&RuleSpec> for RuleForm {
 }
 
 /// What holds at a path for a time.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct OverrideForm {
     /// The only limit; `{"unlimited": true}` exempts.
@@ -133,6 +151,7 @@ pub struct OverrideForm {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rate_limits: Option<Vec<LimitForm>>,
     /// When it ends by itself, as RFC 3339 has it: `2030-01-31T04:00:00Z`.
+    #[schema(value_type = String, format = DateTime)]
     pub until: Timestamp,
 }
 

@@ -17,9 +17,12 @@
 //! What is read may have been written by somebody else (SQL, a newer version): such a content is [`Unreadable`], one by
 //! one, and says why; everything else stands.
 
+pub mod choice;
 pub mod commit;
 pub mod embedded;
+pub mod memory;
 pub mod record;
+pub mod secret;
 pub mod token;
 
 use std::future::Future;

@@ -17,6 +17,7 @@ use smallvec::SmallVec;
 
 use super::Api;
 use super::fields::{FieldError, Notation, Object, parse};
+use super::gate::Decider;
 use super::problem::Problem;
 use super::protojson;
 use crate::core::decision::Code;
@@ -37,7 +38,14 @@ const UNITS: [(&str, i32, Unit); 7] = [
 ];
 
 /// Decides one request.
-pub async fn decide(State(api): State<Arc<Api>>, body: Result<Bytes, BytesRejection>) -> Response {
+pub async fn decide(
+    State(api): State<Arc<Api>>,
+    decider: Result<Decider, Problem>,
+    body: Result<Bytes, BytesRejection>,
+) -> Response {
+    if let Err(problem) = decider {
+        return problem.into_response();
+    }
     let body = match super::body(body) {
         Ok(body) => body,
         Err(problem) => return refuse(&problem),

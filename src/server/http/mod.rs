@@ -3,6 +3,7 @@
 //! Every refusal is a problem document that says what is wrong and where, except those of `/json`, which are text.
 
 mod fields;
+mod gate;
 mod guard;
 mod health;
 mod json;
@@ -10,25 +11,32 @@ pub mod listener;
 mod problem;
 pub(crate) mod protojson;
 mod rate_limit;
+mod request_id;
+mod rules;
+mod tokens;
 
 use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Bytes;
-use axum::extract::DefaultBodyLimit;
+use axum::extract::{DefaultBodyLimit, FromRef};
 use axum::extract::rejection::BytesRejection;
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{any, get, post};
+use axum::routing::{any, delete, get, post};
 use tokio::sync::Semaphore;
 
 pub use problem::{Kind, Problem};
 
 use crate::limiter::DecideError;
 use crate::server::Context;
+use crate::server::access::Access;
 use crate::server::rls::response::ResponseSettings;
 use crate::telemetry::decisions::Failure;
+
+/// The most requests about rules and tokens at once.
+const CHANGES_AT_ONCE: usize = 64;
 
 /// What the handlers share.
 struct Api {
@@ -47,23 +55,47 @@ impl Api {
 
 /// The HTTP listener's routes.
 pub fn router(context: Arc<Context>) -> Router {
-    let guard = guard::Guard {
-        slots: Arc::new(Semaphore::new(guard::REQUESTS_AT_ONCE)),
-        max_body: context.config.http.max_body_bytes,
-        timeout: context.config.http.request_timeout,
+    let guard = |slots| {
+        let guard = guard::Guard {
+            slots: Arc::new(Semaphore::new(slots)),
+            max_body: context.config.http.max_body_bytes,
+            timeout: context.config.http.request_timeout,
+        };
+        axum::middleware::from_fn_with_state(guard, guard::guard)
     };
+    let body_limit = DefaultBodyLimit::max(context.config.http.max_body_bytes);
     let decisions = Router::new()
         .route("/rate-limit", post(rate_limit::decide))
         .route("/json", any(json::decide))
-        .layer(DefaultBodyLimit::max(context.config.http.max_body_bytes))
-        .layer(axum::middleware::from_fn_with_state(guard, guard::guard));
+        .layer(body_limit)
+        .layer(guard(guard::REQUESTS_AT_ONCE));
+    // Slots of their own: changes may wait for a database, and decisions must not wait for them.
+    let changes = rules::routes()
+        .route("/tokens", get(tokens::list).post(tokens::create))
+        .route("/tokens/{name}", delete(tokens::revoke))
+        .layer(body_limit)
+        .layer(guard(CHANGES_AT_ONCE));
     // Health is asked beside the guard: it must answer when everything else is too busy to.
     let health = Router::new()
         .route("/healthcheck", get(health::healthcheck))
         .route("/livez", get(health::livez))
         .route("/readyz", get(health::readyz));
     let settings = ResponseSettings::from_config(&context.config);
-    refusals(decisions.merge(health)).with_state(Arc::new(Api { context, settings }))
+    refusals(decisions.merge(changes).merge(health))
+        .layer(axum::middleware::from_fn(request_id::assign))
+        .with_state(Arc::new(Api { context, settings }))
+}
+
+impl FromRef<Arc<Api>> for Access {
+    fn from_ref(api: &Arc<Api>) -> Self {
+        api.context.access.clone()
+    }
+}
+
+impl FromRef<Arc<Context>> for Access {
+    fn from_ref(context: &Arc<Context>) -> Self {
+        context.access.clone()
+    }
 }
 
 /// Answers unknown paths and methods with problem documents, and gRPC calls that are for another port in gRPC.
@@ -95,4 +127,15 @@ fn body(body: Result<Bytes, BytesRejection>) -> Result<Bytes, Problem> {
         }
         _ => Problem::new(Kind::Malformed, format!("body: cannot be read: {}", rejection.body_text())),
     })
+}
+
+/// That a body is announced as JSON.
+fn require_json(headers: &HeaderMap) -> Result<(), Problem> {
+    let given = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
+    let essence = given.split(';').next().unwrap_or("").trim().to_ascii_lowercase();
+    if essence == "application/json" || (essence.starts_with("application/") && essence.ends_with("+json")) {
+        return Ok(());
+    }
+    let got = if given.is_empty() { "none".to_owned() } else { format!("'{given}'") };
+    Err(Problem::new(Kind::UnsupportedMediaType, format!("content-type: must be application/json, got {got}")))
 }

@@ -1,33 +1,58 @@
 //! Refusals as RFC 9457 problem documents; denials of a limit are in [`crate::server::problem`].
 
+use std::collections::BTreeMap;
+use std::time::Duration;
+
 use axum::body::Body;
-use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
+use axum::http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
+use utoipa::ToSchema;
+use utoipa::openapi::{ContentBuilder, Ref, RefOr, Response as Documented, ResponseBuilder};
 
 use super::fields::FieldError;
+use super::request_id;
 use crate::limiter::DecideError;
+use crate::rules::form::FieldProblem;
+use crate::rules::repository::{Found, RepositoryError};
+
+/// The media type of problem documents.
+pub const MEDIA_TYPE: &str = "application/problem+json";
 
 /// Every kind of refusal, so that a problem can only have a status of a refusal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// The body cannot be read.
+    /// The request cannot be read.
     Malformed,
-    /// The body can be read, and a field of it has no meaning.
+    /// It can be read, and a field of it has no meaning.
     Invalid,
-    /// No such path.
+    /// No token that is worth anything.
+    Unauthorized,
+    /// Not for this caller.
+    Forbidden,
+    /// No such path, or nothing there.
     NotFound,
     /// No such method on this path.
     MethodNotAllowed,
     /// The request did not arrive in time.
     Timeout,
+    /// Not while things are as they are.
+    Conflict,
+    /// Things are not as the caller expects them.
+    PreconditionFailed,
     /// The body is larger than it may be.
     TooLarge,
     /// The body's content type is not ours.
     UnsupportedMediaType,
-    /// Too many requests at once, or the counters are away.
+    /// Too often.
+    TooManyRequests,
+    /// A fault of ours, or of what we work with.
+    Internal,
+    /// Too many requests at once, or what is needed is away.
     Unavailable,
+    /// It may have been done, or not.
+    OutcomeUnknown,
 }
 
 impl Kind {
@@ -36,12 +61,18 @@ impl Kind {
         match self {
             Self::Malformed => StatusCode::BAD_REQUEST,
             Self::Invalid => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::Unauthorized => StatusCode::UNAUTHORIZED,
+            Self::Forbidden => StatusCode::FORBIDDEN,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::Timeout => StatusCode::REQUEST_TIMEOUT,
+            Self::Conflict => StatusCode::CONFLICT,
+            Self::PreconditionFailed => StatusCode::PRECONDITION_FAILED,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+            Self::TooManyRequests => StatusCode::TOO_MANY_REQUESTS,
+            Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::Unavailable | Self::OutcomeUnknown => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 
@@ -54,11 +85,41 @@ impl Kind {
             ),
             Self::Malformed => ("about:blank", "Bad Request"),
             Self::Invalid => ("about:blank", "Unprocessable Content"),
+            Self::Unauthorized => ("about:blank", "Unauthorized"),
+            Self::Forbidden => ("about:blank", "Forbidden"),
             Self::NotFound => ("about:blank", "Not Found"),
             Self::MethodNotAllowed => ("about:blank", "Method Not Allowed"),
             Self::Timeout => ("about:blank", "Request Timeout"),
+            Self::Conflict => ("about:blank", "Conflict"),
+            Self::PreconditionFailed => ("about:blank", "Precondition Failed"),
             Self::TooLarge => ("about:blank", "Content Too Large"),
             Self::UnsupportedMediaType => ("about:blank", "Unsupported Media Type"),
+            Self::TooManyRequests => ("about:blank", "Too Many Requests"),
+            Self::Internal => ("about:blank", "Internal Server Error"),
+            Self::OutcomeUnknown => ("about:blank", "Service Unavailable"),
+        }
+    }
+
+    /// What it means, for the API's document.
+    const fn meaning(self) -> &'static str {
+        match self {
+            Self::Malformed => "The request cannot be read; the problem names where.",
+            Self::Invalid => "A field has no meaning; `errors` names it.",
+            Self::Unauthorized => "A token is needed, or the one given is worth nothing.",
+            Self::Forbidden => "The token lacks the scope, or nothing can be changed before there is a token.",
+            Self::NotFound => "There is no such thing.",
+            Self::MethodNotAllowed => "No such method on this path.",
+            Self::Timeout => "The request was not complete in time.",
+            Self::Conflict => "Not while things are as they are: rules come from files, or a name is taken.",
+            Self::PreconditionFailed => "It is not as `If-Match` or `If-None-Match` expects it; nothing was changed.",
+            Self::TooLarge => "The body is larger than `http.max_body_bytes`.",
+            Self::UnsupportedMediaType => "The body's content type is not one of those named.",
+            Self::TooManyRequests => "Too many wrong tokens from this address.",
+            Self::Internal => "The rule repository cannot be used as it is, or a fault of the server.",
+            Self::Unavailable | Self::OutcomeUnknown => {
+                "Too many requests at once, or what is needed is away; nothing was done, unless the problem says \
+                 `outcome: unknown`."
+            }
         }
     }
 }
@@ -69,12 +130,43 @@ pub struct Problem {
     kind: Kind,
     detail: String,
     members: Map<String, Value>,
+    retry_after: Option<Duration>,
+}
+
+/// A problem document (RFC 9457). It may have further members.
+#[derive(ToSchema)]
+#[allow(dead_code, reason = "documents what Problem writes")]
+pub struct ProblemDocument {
+    /// A URI of the kind of problem; `about:blank` where the status says it all.
+    r#type: String,
+    /// The kind of problem in words.
+    title: String,
+    /// The HTTP status.
+    #[schema(minimum = 400, maximum = 599)]
+    status: u16,
+    /// What is wrong, and what to do.
+    detail: String,
+    /// Every field that has no meaning.
+    errors: Option<Vec<FieldDocument>>,
+    /// The request's `x-request-id`.
+    request_id: Option<String>,
+}
+
+/// A field that has no meaning.
+#[derive(ToSchema)]
+#[allow(dead_code, reason = "documents what Problem writes")]
+pub struct FieldDocument {
+    /// Which: `rate_limits[1].unit`; a parameter's or a header's name; `body` for the whole.
+    field: String,
+    /// What is wrong with it, and what to do.
+    reason: String,
 }
 
 impl Problem {
     /// A refusal with one sentence on what is wrong and what to do.
     pub fn new(kind: Kind, detail: impl Into<String>) -> Self {
-        Self { kind, detail: detail.into(), members: Map::new() }
+        let retry_after = (kind == Kind::Unavailable).then_some(Duration::from_secs(1));
+        Self { kind, detail: detail.into(), members: Map::new(), retry_after }
     }
 
     /// Adds a member to the document.
@@ -84,9 +176,28 @@ impl Problem {
         self
     }
 
+    /// Tells when to try again.
+    #[must_use]
+    pub const fn retry_after(mut self, wait: Duration) -> Self {
+        self.retry_after = Some(wait);
+        self
+    }
+
     /// A refusal because of one field.
     pub fn field(kind: Kind, error: &FieldError) -> Self {
-        Self::new(kind, error.to_string()).with("errors", json!([{ "field": error.field, "reason": error.reason }]))
+        Self::fields(kind, vec![FieldProblem::new(error.field.clone(), error.reason.clone())])
+    }
+
+    /// A refusal because of some fields.
+    pub fn fields(kind: Kind, mut problems: Vec<FieldProblem>) -> Self {
+        for problem in &mut problems {
+            if problem.field.is_empty() {
+                "body".clone_into(&mut problem.field);
+            }
+        }
+        let detail = problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+        let error = |problem: &FieldProblem| json!({ "field": problem.field, "reason": problem.reason });
+        Self::new(kind, detail).with("errors", problems.iter().map(error).collect::<Vec<_>>())
     }
 
     /// One sentence on what is wrong.
@@ -98,6 +209,17 @@ impl Problem {
     pub const fn kind(&self) -> Kind {
         self.kind
     }
+
+    /// These refusals, for the API's document.
+    pub fn documented(kinds: &[Kind]) -> BTreeMap<String, RefOr<Documented>> {
+        let document = |kind: &Kind| {
+            let schema = Ref::from_schema_name("ProblemDocument");
+            let content = ContentBuilder::new().schema(Some(schema)).build();
+            let response = ResponseBuilder::new().description(kind.meaning()).content(MEDIA_TYPE, content).build();
+            (kind.status().as_u16().to_string(), response.into())
+        };
+        kinds.iter().map(document).collect()
+    }
 }
 
 impl From<DecideError> for Problem {
@@ -107,6 +229,34 @@ impl From<DecideError> for Problem {
             _ => Kind::Malformed,
         };
         Self::new(kind, error.to_string())
+    }
+}
+
+impl From<RepositoryError> for Problem {
+    fn from(error: RepositoryError) -> Self {
+        let text = error.to_string();
+        match error {
+            RepositoryError::Conflict { found, .. } => {
+                let revision = match found {
+                    Found::Absent => Value::Null,
+                    Found::At(revision) => revision.0.into(),
+                };
+                Self::new(Kind::PreconditionFailed, text).with("current_revision", revision)
+            }
+            RepositoryError::Moved { found, .. } => {
+                Self::new(Kind::PreconditionFailed, text).with("current_revision", found.0)
+            }
+            RepositoryError::Refused { .. } | RepositoryError::TooManyChanges(_) => Self::new(Kind::Invalid, text),
+            RepositoryError::Unavailable { retry_after, .. } => {
+                let detail = format!("{text}; nothing was changed, and decisions go on");
+                Self::new(Kind::Unavailable, detail).retry_after(retry_after)
+            }
+            RepositoryError::OutcomeUnknown { .. } => {
+                let detail = format!("{text}; read what is there before you try again");
+                Self::new(Kind::OutcomeUnknown, detail).with("outcome", "unknown")
+            }
+            RepositoryError::Unusable(_) => Self::new(Kind::Internal, text),
+        }
     }
 }
 
@@ -122,12 +272,17 @@ impl IntoResponse for Problem {
         });
         if let Value::Object(members) = &mut document {
             members.extend(self.members);
+            members.extend(request_id::current().map(|id| ("request_id".to_owned(), id.into())));
         }
         let mut response = Response::new(Body::from(document.to_string()));
         *response.status_mut() = status;
-        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-        if self.kind == Kind::Unavailable {
-            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
+        if let Some(wait) = self.retry_after {
+            headers.insert(RETRY_AFTER, HeaderValue::from(wait.as_secs().max(1)));
+        }
+        if self.kind == Kind::Unauthorized {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"tidegate\""));
         }
         response
     }

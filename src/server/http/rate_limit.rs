@@ -17,6 +17,7 @@ use smallvec::SmallVec;
 
 use super::Api;
 use super::fields::{FieldError, Notation, Object, parse};
+use super::gate::Decider;
 use super::problem::{Kind, Problem};
 use crate::core::decision::{Code, Decision};
 use crate::core::descriptor::{Descriptor, Entry, Request};
@@ -43,10 +44,11 @@ struct Question {
 /// Decides one question.
 pub async fn decide(
     State(api): State<Arc<Api>>,
+    _: Decider,
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Problem> {
-    require_json(&headers)?;
+    super::require_json(&headers)?;
     let body = super::body(body)?;
     let value = parse(&body).map_err(|error| Problem::field(Kind::Malformed, &error))?;
     let question = Question::read(&value).map_err(|error| Problem::field(Kind::Invalid, &error))?;
@@ -172,16 +174,6 @@ fn members(domain: &str, decision: &Decision<'_>) -> Map<String, Value> {
         put("shadowed", true.into());
     }
     members
-}
-
-fn require_json(headers: &HeaderMap) -> Result<(), Problem> {
-    let given = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
-    let essence = given.split(';').next().unwrap_or("").trim().to_ascii_lowercase();
-    if essence == "application/json" || (essence.starts_with("application/") && essence.ends_with("+json")) {
-        return Ok(());
-    }
-    let got = if given.is_empty() { "none".to_owned() } else { format!("'{given}'") };
-    Err(Problem::new(Kind::UnsupportedMediaType, format!("content-type: must be application/json, got {got}")))
 }
 
 #[cfg(test)]

@@ -1,0 +1,81 @@
+//! `POST /rate-limit/rules:rollback`: everything as it was at a revision.
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
+use axum::http::HeaderMap;
+use axum::response::{IntoResponse, Response};
+
+use super::super::gate::Writer;
+use super::super::problem::{Kind, Problem};
+use super::body::{Body, invalid};
+use super::change::{Audit, commit_and_log, to_the_end};
+use super::rollback::take_revision;
+use super::schema::{HeadDocument, Rollback};
+use super::{Store, preconditions, refusals, whole};
+use crate::rules::repository::record::Revision;
+use crate::rules::repository::{Change, Commit, RuleRepository as _};
+use crate::server::rule_store::RuleStore;
+
+/// The most records that may have changed since.
+const MOST: usize = 10_000;
+
+/// Take everything back to a revision
+///
+/// Every rule, override and domain is then as that revision left it; what has been made since is deleted. All or
+/// nothing, and a change like any other, with a revision of its own.
+#[utoipa::path(
+    post, path = "/rate-limit/rules:rollback", tag = "history", operation_id = "rollBackAll",
+    request_body = Rollback,
+    params(
+        ("If-Match" = Option<String>, Header, description = "The newest revision in quotes: only if nothing has changed since"),
+        ("X-Change-Reason" = Option<String>, Header, description = "Why, for the history"),
+    ),
+    responses((status = 200, description = "As it was then", body = HeadDocument), refusals::Writing),
+)]
+pub async fn all(
+    store: Store,
+    Writer(caller): Writer,
+    headers: HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Response, Problem> {
+    let base = preconditions::base(&headers)?;
+    let mut body = Body::read(&headers, body)?;
+    let reason = body.reason(&headers)?;
+    let revision = take_revision(&store, body).await?;
+    let (head, changes) = changes_back(&store, revision).await?;
+    let reason = reason.unwrap_or_else(|| format!("back to revision {revision}").into());
+    // What is written is what was read, whoever else is at it.
+    let commit = Commit { author: caller.0, reason: Some(reason), base: base.or(Some(head)), changes };
+    let audit = Audit { action: "roll back", subject: format!("everything to revision {revision}") };
+    let store = store.clone();
+    let answer = to_the_end(async move {
+        let committed = commit_and_log(&store, commit, audit).await?;
+        Ok(whole::document(&store, &committed).await)
+    });
+    Ok(Json(answer.await?).into_response())
+}
+
+/// The changes that lead back to a revision, from which one.
+async fn changes_back(store: &RuleStore, revision: Revision) -> Result<(Revision, Vec<Change>), Problem> {
+    let Some(since) = store.repository.changed_since(revision, MOST).await? else {
+        let detail = format!(
+            "more than {MOST} records have changed since revision {revision}; take single rules back, or apply the rules \
+             as they are to be"
+        );
+        return Err(Problem::new(Kind::Invalid, detail));
+    };
+    let mut changes = Vec::with_capacity(since.records.len());
+    for record in since.records {
+        let content = match store.repository.content_at(&record.subject, revision).await? {
+            None => None,
+            Some(Ok(content)) => Some(content),
+            Some(Err(unreadable)) => {
+                let reason = format!("{} of revision {revision} cannot be used: {unreadable}", record.subject);
+                return Err(invalid("revision", reason));
+            }
+        };
+        changes.push(Change { subject: record.subject, content, expected: Default::default() });
+    }
+    Ok((since.head.revision, changes))
+}
