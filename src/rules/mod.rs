@@ -5,10 +5,12 @@
 //! - [`files`] finds the files, reads them and compiles one [`RuleSet`](crate::core::ruleset::RuleSet) of them,
 //! - [`watch`] does so again whenever they change,
 //! - [`report`] is how mistakes are told,
-//! - [`repository`] is where rules are kept that change while the server runs.
+//! - [`repository`] is where rules are kept that change while the server runs,
+//! - [`copies`] is what of it is kept at hand for when it is away.
 //!
 //! A rule set is all or nothing: one error in one file, and the set in force stays in force.
 
+pub mod copies;
 pub mod duration;
 pub mod files;
 pub mod form;

@@ -137,3 +137,14 @@ fn domains_are_read_as_they_were_written() {
          'y'; use draft, legacy or x"
     );
 }
+
+#[test]
+fn text_is_read_as_values_are_and_what_cannot_be_read_is_passed_on() {
+    for value in [json!({ "rate_limit": { "requests_per_unit": 5, "unit": "minute" } }), json!({ "rate_limits": [] })] {
+        let read = read_content(&subject("user_id"), value.clone());
+        assert_eq!(read_content_text(&subject("user_id"), &value.to_string()), read);
+        assert!(read.is_ok() || read.unwrap_err().1 == value);
+    }
+    let error = read_content_text(&subject("user_id"), "{").unwrap_err();
+    assert!(error.0.contains("EOF") && error.1 == json!("{"), "{error:?}");
+}
