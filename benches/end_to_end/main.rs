@@ -12,7 +12,8 @@
 //! hold on a noisy machine where single figures do not. Options: `-- --rounds N --requests N --only NAME[,NAME]`.
 //!
 //! `-- --scenario workers` compares one worker with two, and a load on many connections with the same on one.
-//! `-- --scenario redis` has the counters in Redis, for several kinds of traffic (`--only` names some).
+//! `-- --scenario redis` has the counters in Redis, for several kinds of traffic (`--only` names some), in turn on one
+//! server, a cluster, and a cluster with buckets (`--on single,cluster,buckets` names some).
 //! `-- --scenario reload` replaces a file of 100 000 rules while the server is under full load.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -38,6 +39,7 @@ struct Options {
     rounds: usize,
     requests: usize,
     only: Option<String>,
+    on: Option<String>,
 }
 
 fn main() -> ExitCode {
@@ -50,8 +52,12 @@ fn main() -> ExitCode {
         return servers::serve(&name);
     }
     let number = |name: &str, default: usize| value(name).map_or(default, |text| text.parse().expect("a number"));
-    let options =
-        Options { rounds: number("--rounds", 5), requests: number("--requests", 200_000), only: value("--only") };
+    let options = Options {
+        rounds: number("--rounds", 5),
+        requests: number("--requests", 200_000),
+        only: value("--only"),
+        on: value("--on"),
+    };
     match value("--scenario").as_deref() {
         None => side_by_side(&options),
         Some("workers") => workers::run(&options),
