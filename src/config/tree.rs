@@ -184,6 +184,12 @@ pub struct Rules {
     /// Start although the first rules do not load: requests are answered with an error, and health says so, until
     /// they do. Default `false`: the process ends with the reason.
     pub start_without: bool,
+    /// The file of the embedded repository, made if it is not there, when rules come neither from files nor from
+    /// Postgres. Default: none, rules that are changed through the API last as long as the process.
+    pub repository_file: Option<PathBuf>,
+    /// Refuse to start when neither the repository nor a copy of it gives any rules in time. Default `false`: requests
+    /// are answered with an error, and health says so, until one does.
+    pub required: bool,
 }
 
 impl Default for Rules {
@@ -196,6 +202,8 @@ impl Default for Rules {
             debounce: Duration::from_millis(200),
             poll_interval: Duration::from_secs(10),
             start_without: false,
+            repository_file: None,
+            required: false,
         }
     }
 }

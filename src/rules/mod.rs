@@ -14,6 +14,7 @@ pub mod copies;
 pub mod duration;
 pub mod files;
 pub mod form;
+pub mod live;
 pub mod report;
 pub mod repository;
 pub mod watch;

@@ -53,7 +53,9 @@ use self::tls::{TlsAcceptor, TlsError};
 use self::workers::{Load, Workers};
 use crate::config::Config;
 use crate::limiter::LimiterOptions;
+use crate::rules::live::Live;
 use crate::rules::report::Report;
+use crate::rules::repository::RepositoryError;
 use crate::rules::watch::Watcher;
 use crate::telemetry::decisions::{DecisionMetrics, DecisionMetricsOptions};
 use crate::telemetry::metrics::Metrics;
@@ -81,6 +83,12 @@ pub enum StartError {
     /// The rules have mistakes.
     #[error("the rules do not load (rules.start_without: true starts without them):\n{0}")]
     Rules(Report),
+    /// The rule repository cannot be opened.
+    #[error(transparent)]
+    Repository(#[from] RepositoryError),
+    /// There are no rules anywhere, and the settings ask for some.
+    #[error("there are no rules to start with (rules.required): {0}")]
+    NoRules(String),
     /// Reflection cannot be served.
     #[error(transparent)]
     Reflection(#[from] reflection::Error),
@@ -193,13 +201,24 @@ pub fn start_with(config: Config, rule_store: Option<RuleStore>) -> Result<Runni
     let count = worker_count(&config);
     let (background, handle) = Background::start()?;
     let traces = Traces::start(&config.telemetry.traces, &handle)?;
-    let context = Arc::new(assemble(&config, count, traces, rule_store)?);
-    let first = rules::load_first(&context)?;
+    let sources = rules::files::sources(&config.rules);
+    let kept = match &sources {
+        None if rule_store.is_none() => Some(rules::kept::open(&config, &handle)?),
+        _ => None,
+    };
+    let rule_store = rule_store.or_else(|| kept.as_ref().map(rules::kept::Kept::rule_store));
+    let live = kept.as_ref().map(|kept| kept.live.clone());
+    let context = Arc::new(assemble(&config, count, traces, rule_store, live)?);
+    let first = sources.as_ref().map(|sources| rules::files::load_first(&context, sources)).transpose()?.flatten();
     let (tls, reloader) = config.grpc.tls.clone().map(TlsAcceptor::load).transpose()?.unzip();
     // Sockets and timers belong to the background until a worker takes a connection over.
     let entered = handle.enter();
     let listeners = Listeners::bind(&config)?;
-    let watcher = rules::keep_in_force(&context, first)?;
+    let watcher =
+        sources.map(|sources| rules::files::keep_in_force(&context, sources, first)).transpose()?;
+    if let Some(kept) = kept {
+        rules::kept::follow(&context, kept, &handle)?;
+    }
     let routes = Routes::new(HealthServer::new(HealthService::new(Arc::clone(&context.health))))
         .add_service(reflection::v1()?)
         .add_service(reflection::v1alpha()?)
@@ -251,6 +270,7 @@ fn assemble(
     workers: usize,
     traces: Traces,
     rule_store: Option<RuleStore>,
+    live: Option<Live>,
 ) -> Result<Context, StartError> {
     let metrics = &config.telemetry.metrics;
     let decisions = Arc::new(DecisionMetrics::new(DecisionMetricsOptions {
@@ -279,6 +299,7 @@ fn assemble(
             config.http.allow_unauthenticated,
         ),
         rule_store,
+        live,
         traces,
     })
 }

@@ -42,11 +42,11 @@ pub struct Args {
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let filter = vec![
         ("domain", args.domain.clone()),
-        ("path_prefix", args.prefix.clone()),
+        ("path", args.prefix.clone()),
         ("tag", args.tag.clone()),
         ("enabled", args.enabled.map(|enabled| enabled.to_string())),
     ];
-    let records = pages(&args.api, "/rate-limit/rules", filter, "rules")?;
+    let records = pages(&args.api, "/rate-limit/rules", filter)?;
     match args.format {
         Format::Json => print(&format!("{:#}\n", Value::Array(records)))?,
         Format::Text => print(&table(&records.iter().map(row).collect::<Vec<_>>()))?,
@@ -60,7 +60,7 @@ fn row(record: &Value) -> Vec<String> {
         text(record, "/path").into_owned(),
         limits(record),
         format!("revision {}", text(record, "/revision")),
-        format!("by {}", text(record, "/updated/by")),
+        format!("by {}", text(record, "/updated_by")),
         flags(record),
     ]
 }
@@ -78,7 +78,7 @@ pub fn pages(
         let limit = ("limit", Some("1000".to_owned()));
         let parameters = filter.iter().cloned().chain([limit, ("cursor", cursor.take())]);
         let mut page = api.call(Call::new(Method::GET, format!("{path}{}", query(parameters))))?.json()?;
-        if let Some(Value::Array(items)) = page.get_mut(member).map(Value::take) {
+        if let Some(Value::Array(items)) = page.get_mut("records").map(Value::take) {
             all.extend(items);
         }
         match page.get("next").and_then(Value::as_str) {

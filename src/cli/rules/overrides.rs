@@ -96,13 +96,13 @@ fn set(args: &Set) -> anyhow::Result<ExitCode> {
 }
 
 fn list(args: &List) -> anyhow::Result<ExitCode> {
-    let records = pages(&args.api, "/rate-limit/overrides", vec![("domain", args.domain.clone())], "overrides")?;
+    let records = pages(&args.api, "/rate-limit/overrides", vec![("domain", args.domain.clone())])?;
     match args.format {
         Format::Json => print(&format!("{:#}\n", Value::Array(records)))?,
         Format::Text => {
             let row = |record: &Value| {
                 let until = format!("until {}", text(record, "/until"));
-                let by = format!("by {}", text(record, "/updated/by"));
+                let by = format!("by {}", text(record, "/updated_by"));
                 vec![
                     text(record, "/domain").into_owned(),
                     text(record, "/path").into_owned(),

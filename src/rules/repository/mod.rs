@@ -20,7 +20,6 @@
 pub mod choice;
 pub mod commit;
 pub mod embedded;
-pub mod memory;
 pub mod record;
 pub mod secret;
 pub mod token;

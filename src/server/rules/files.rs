@@ -1,20 +1,21 @@
-//! Rules, from where the settings say they are into the limiter.
+//! Rules from files, now and whenever the files change.
 
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use super::{Context, StartError};
+use super::publish;
 use crate::config;
-use crate::rules::files::{Loaded, Location, RuntimeRoot, Sources, embedded, load};
+use crate::rules::files::{Loaded, Location, RuntimeRoot, Sources, load};
 use crate::rules::report::Report;
 use crate::rules::watch::{Options, Watcher, watch};
+use crate::server::{Context, StartError};
 
 /// As good as never.
 const NEVER: Duration = Duration::from_secs(365 * 86_400);
 
-/// The sources of rules that the settings name; `None` when they name none, and the built-in examples hold.
+/// The files of rules that the settings name; `None` when they name none, and rules are kept in a repository.
 #[must_use]
 pub fn sources(rules: &config::Rules) -> Option<Sources> {
     let paths = rules.paths.iter().map(|path: &PathBuf| Location::Path(path.clone()));
@@ -35,21 +36,13 @@ pub fn sources(rules: &config::Rules) -> Option<Sources> {
     })
 }
 
-/// Loads the rules that the settings name.
-///
-/// # Errors
-/// Every mistake in them.
-pub fn load_configured(rules: &config::Rules) -> Result<Loaded, Report> {
-    sources(rules).map_or_else(embedded, |sources| load(&sources))
-}
-
 /// Loads the first rules. With `rules.start_without`, rules that do not load are told and left out.
 ///
 /// # Errors
 /// Every mistake in them.
-pub fn load_first(context: &Context) -> Result<Option<Loaded>, StartError> {
+pub fn load_first(context: &Context, sources: &Sources) -> Result<Option<Loaded>, StartError> {
     let settings = &context.config.rules;
-    let read = load_configured(settings);
+    let read = load(sources);
     context.reloads.record(&read, SystemTime::now());
     match read {
         Ok(loaded) => Ok(Some(loaded)),
@@ -62,35 +55,31 @@ pub fn load_first(context: &Context) -> Result<Option<Loaded>, StartError> {
     }
 }
 
-/// Puts rules in force, now and whenever their files change; nothing watches the built-in ones.
+/// Puts rules in force, now and whenever their files change.
 ///
 /// # Errors
 /// When there is no thread to watch with.
-pub fn keep_in_force(context: &Arc<Context>, first: Option<Loaded>) -> io::Result<Option<Watcher>> {
+pub fn keep_in_force(context: &Arc<Context>, sources: Sources, first: Option<Loaded>) -> io::Result<Watcher> {
     let settings = &context.config.rules;
-    let watcher = sources(settings)
-        .map(|sources| {
-            let poll = Some(settings.poll_interval).filter(|poll| !poll.is_zero()).unwrap_or(NEVER);
-            let options = Options { quiet: settings.debounce, poll, ..Options::default() };
-            let status = Arc::clone(&context.reloads);
-            // Weak: the thread must not keep alive what it serves.
-            let context = Arc::downgrade(context);
-            watch(sources, options, first.as_ref(), status, move |read| {
-                if let Some(context) = context.upgrade() {
-                    changed(&context, read);
-                }
-            })
-        })
-        .transpose()?;
+    let poll = Some(settings.poll_interval).filter(|poll| !poll.is_zero()).unwrap_or(NEVER);
+    let options = Options { quiet: settings.debounce, poll, ..Options::default() };
+    let status = Arc::clone(&context.reloads);
+    // Weak: the thread must not keep alive what it serves.
+    let served = Arc::downgrade(context);
+    let watcher = watch(sources, options, first.as_ref(), status, move |read| {
+        if let Some(context) = served.upgrade() {
+            changed(&context, read);
+        }
+    })?;
     if let Some(loaded) = first {
-        publish(context, loaded);
+        take(context, loaded);
     }
     Ok(watcher)
 }
 
 fn changed(context: &Context, read: Result<Loaded, Report>) {
     match read {
-        Ok(loaded) => publish(context, loaded),
+        Ok(loaded) => take(context, loaded),
         Err(report) => {
             context.metrics.rule_loads().failed();
             tracing::error!("changed rules do not load; the ones in force stay:\n{report}");
@@ -98,14 +87,10 @@ fn changed(context: &Context, read: Result<Loaded, Report>) {
     }
 }
 
-fn publish(context: &Context, loaded: Loaded) {
-    let rules = loaded.rules.rule_count();
+fn take(context: &Context, loaded: Loaded) {
     context.rule_files.store(Arc::new(loaded.files));
-    let revision = context.limiter.publish(loaded.rules);
-    context.metrics.rule_loads().loaded(revision, rules);
-    context.health.rules_loaded();
+    publish(context, loaded.rules);
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
-    tracing::info!(revision, rules, "rules are in force");
 }

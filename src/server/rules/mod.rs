@@ -1,0 +1,16 @@
+//! Rules, from where the settings say they are into the limiter: from files, or from a repository.
+
+pub mod files;
+pub mod kept;
+
+use super::Context;
+use crate::core::ruleset::RuleSet;
+
+/// Puts a rule set in force.
+fn publish(context: &Context, rules: RuleSet) {
+    let count = rules.rule_count();
+    let revision = context.limiter.publish(rules);
+    context.metrics.rule_loads().loaded(revision, count);
+    context.health.rules_loaded();
+    tracing::info!(revision, rules = count, "rules are in force");
+}
