@@ -25,6 +25,9 @@ pub struct SettingsArgs {
     /// Answer OK to every request; statuses and metrics still tell what would have been
     #[arg(long)]
     shadow_mode: bool,
+    /// Let everybody change rules and reset counters without a token; for trying out
+    #[arg(long)]
+    allow_unauthenticated: bool,
     /// Where Envoy asks
     #[arg(long, value_name = "IP:PORT")]
     grpc_address: Option<SocketAddr>,
@@ -67,6 +70,7 @@ impl SettingsArgs {
             (self.strict, "--strict", "rules.strict"),
             (self.merge_domains, "--merge-domains", "rules.merge_domains"),
             (self.shadow_mode, "--shadow-mode", "limiter.shadow_mode"),
+            (self.allow_unauthenticated, "--allow-unauthenticated", "http.allow_unauthenticated"),
         ];
         flags.extend(switches.into_iter().filter(|(on, ..)| *on).map(|(_, name, field)| Flag::new(name, field, true)));
         let values = [

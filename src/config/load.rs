@@ -18,6 +18,9 @@ const FILE_VARIABLE: &str = "TIDEGATE_CONFIG";
 /// What our own environment variables begin with.
 const PREFIX: &str = "TIDEGATE_";
 
+/// The one name of ours without a separator, as it is for trying out and typed by hand.
+const ALLOW_UNAUTHENTICATED: (&str, &str) = ("TIDEGATE_ALLOW_UNAUTHENTICATED", "http.allow_unauthenticated");
+
 /// Separates the levels of a field in the name of an environment variable.
 const SEPARATOR: &str = "__";
 
@@ -227,6 +230,10 @@ fn read_file(path: &std::path::Path) -> Result<Vec<Setting>, ConfigError> {
 /// `TIDEGATE_PORT` and the like for a service named `tidegate`.
 fn own_variables<'e>(env: &BTreeMap<&'e str, &'e str>) -> impl Iterator<Item = Setting> {
     env.iter().filter_map(|(name, value)| {
+        let (alias, field) = ALLOW_UNAUTHENTICATED;
+        if *name == alias {
+            return Some(Setting::text(field, value, name));
+        }
         let field = name.strip_prefix(PREFIX).filter(|field| field.contains(SEPARATOR))?;
         Some(Setting::text(&field.to_lowercase().replace(SEPARATOR, "."), value, name))
     })

@@ -4,11 +4,11 @@
 use std::fs;
 use std::io;
 use std::net::{SocketAddr, TcpStream as StdTcpStream};
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::path::{Path, PathBuf};
 
-use tokio::net::{TcpListener, TcpSocket, UnixListener};
+use tokio::net::{TcpListener, TcpSocket, UnixListener, UnixStream};
 
 /// Connections that the kernel keeps for us until we accept them.
 const BACKLOG: u32 = 1024;
@@ -49,16 +49,28 @@ pub enum BindError {
         source: io::Error,
     },
     /// Another process listens on the socket file.
-    #[error("Unix socket {} is in use by another process; stop it, or use another path (grpc.unix_socket)", .0.display())]
-    SocketInUse(PathBuf),
+    #[error("Unix socket {} is in use by another process; stop it, or use another path ({setting})", path.display())]
+    SocketInUse {
+        /// Where.
+        path: PathBuf,
+        /// The setting to change.
+        setting: &'static str,
+    },
     /// The path is not a socket, and not ours to delete.
-    #[error("{} exists and is no socket; remove it, or use another path (grpc.unix_socket)", .0.display())]
-    NotASocket(PathBuf),
+    #[error("{} exists and is no socket; remove it, or use another path ({setting})", path.display())]
+    NotASocket {
+        /// Where.
+        path: PathBuf,
+        /// The setting to change.
+        setting: &'static str,
+    },
     /// Anything else about a socket file.
-    #[error("cannot listen on Unix socket {} (grpc.unix_socket): {source}", path.display())]
+    #[error("cannot listen on Unix socket {} ({setting}): {source}", path.display())]
     Socket {
         /// Where.
         path: PathBuf,
+        /// The setting to change.
+        setting: &'static str,
         /// Why.
         source: io::Error,
     },
@@ -95,19 +107,22 @@ impl UnixSocket {
     /// Binds a socket file, in place of one that nobody listens on any more. Must be called where a tokio runtime is.
     ///
     /// # Errors
-    /// [`BindError`] when the path is in use, or cannot be used.
-    pub fn bind(path: &Path) -> Result<Self, BindError> {
-        let failed = |source| BindError::Socket { path: path.to_owned(), source };
+    /// [`BindError`] when the path is in use, or cannot be used, naming the `setting` that chose it.
+    pub fn bind(path: &Path, setting: &'static str) -> Result<Self, BindError> {
+        let failed = |source| BindError::Socket { path: path.to_owned(), setting, source };
+        let in_use = || BindError::SocketInUse { path: path.to_owned(), setting };
         match fs::symlink_metadata(path) {
-            Ok(existing) if !existing.file_type().is_socket() => return Err(BindError::NotASocket(path.to_owned())),
+            Ok(existing) if !existing.file_type().is_socket() => {
+                return Err(BindError::NotASocket { path: path.to_owned(), setting });
+            }
             Ok(_) => match StdUnixStream::connect(path) {
                 Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
                     fs::remove_file(path).map_err(failed)?;
                 }
                 // A full backlog is a listener, too.
-                Ok(_) => return Err(BindError::SocketInUse(path.to_owned())),
+                Ok(_) => return Err(in_use()),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    return Err(BindError::SocketInUse(path.to_owned()));
+                    return Err(in_use());
                 }
                 Err(error) => return Err(failed(error)),
             },
@@ -117,6 +132,26 @@ impl UnixSocket {
         let listener = UnixListener::bind(path).map_err(failed)?;
         let inode = fs::symlink_metadata(path).ok().map(|metadata| metadata.ino());
         Ok(Self { listener, path: path.to_owned(), inode })
+    }
+
+    /// The same for this process's own user alone: mode 0600. Before it has that mode somebody else may have got in, so
+    /// whoever serves looks at the peer, too.
+    ///
+    /// # Errors
+    /// As [`UnixSocket::bind`].
+    pub fn bind_private(path: &Path, setting: &'static str) -> Result<Self, BindError> {
+        let socket = Self::bind(path, setting)?;
+        fs::set_permissions(path, fs::Permissions::from_mode(0o600))
+            .map_err(|source| BindError::Socket { path: path.to_owned(), setting, source })?;
+        Ok(socket)
+    }
+
+    /// The next connection.
+    ///
+    /// # Errors
+    /// When the process has no file descriptors left, say.
+    pub async fn accept(&self) -> io::Result<UnixStream> {
+        Ok(self.listener.accept().await?.0)
     }
 }
 
@@ -162,8 +197,7 @@ impl GrpcListener {
                 Ok(Socket::Tcp(stream.into_std()?))
             }
             Self::Unix(socket) => {
-                let (stream, _) = socket.listener.accept().await?;
-                Ok(Socket::Unix(stream.into_std()?))
+                Ok(Socket::Unix(socket.accept().await?.into_std()?))
             }
         }
     }

@@ -17,7 +17,7 @@ use crate::counters::redis::RedisStore;
 use crate::telemetry::metrics;
 
 /// Adds them to the metrics.
-pub fn register(context: &Arc<Context>, loads: &[Arc<Load>], refused: Arc<Refused>, tls: Option<&TlsAcceptor>) {
+pub fn register(context: &Arc<Context>, loads: &[Arc<Load>], refused: Arc<Refused>, tls: &[Option<&TlsAcceptor>]) {
     let metrics = &context.metrics;
     let store = |read: fn(&crate::counters::memory::MemoryStats) -> u64| {
         // Weak: the metrics are part of the context.
@@ -58,13 +58,19 @@ pub fn register(context: &Arc<Context>, loads: &[Arc<Load>], refused: Arc<Refuse
             vec![("delivered".to_owned(), traces.delivered()), ("lost".to_owned(), traces.lost())]
         });
     }
-    if let Some(tls) = tls {
-        let acceptor = tls.clone();
-        metrics.counter("tls_reloads", "New TLS files put in force", move || acceptor.reloads().0);
-        let acceptor = tls.clone();
-        metrics.counter("tls_handshake_failures", "TLS handshakes that failed", move || acceptor.refused_handshakes());
-        let acceptor = tls.clone();
-        metrics.counter("tls_reload_failures", "New TLS files that do not load", move || acceptor.reloads().1);
+    let access = context.access.clone();
+    metrics.counters("refused_calls", "Calls that were not allowed, over HTTP and for administration", "reason", move || {
+        access.refused()
+    });
+    let acceptors: Vec<_> = tls.iter().flatten().map(|&acceptor| acceptor.clone()).collect();
+    if !acceptors.is_empty() {
+        let sum = |read: fn(&TlsAcceptor) -> u64| {
+            let acceptors = acceptors.clone();
+            move || acceptors.iter().map(read).sum()
+        };
+        metrics.counter("tls_reloads", "New TLS files put in force", sum(|tls| tls.reloads().0));
+        metrics.counter("tls_handshake_failures", "TLS handshakes that failed", sum(TlsAcceptor::refused_handshakes));
+        metrics.counter("tls_reload_failures", "New TLS files that do not load", sum(|tls| tls.reloads().1));
     }
 }
 

@@ -33,6 +33,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use futures_util::future::OptionFuture;
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::time::sleep;
@@ -43,15 +44,15 @@ use self::connection::Shared;
 pub use self::context::Context;
 use self::context::Limiter;
 use self::health::{Health, HealthService};
-use self::http::listener::{Bounds, serve};
+use self::http::listener::{Bounds, HttpListener, serve};
 use self::listener::{BindError, GrpcListener, UnixSocket, bind_tcp};
 use self::access::Access;
 use self::rls::RateLimitService;
 use self::rule_store::RuleStore;
 use self::shutdown::{Phase, Shutdown};
-use self::tls::{TlsAcceptor, TlsError};
+use self::tls::{Port, Reloader, TlsAcceptor, TlsError};
 use self::workers::{Load, Workers};
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::limiter::LimiterOptions;
 use crate::rules::live::Live;
 use crate::rules::report::Report;
@@ -116,6 +117,7 @@ pub struct Running {
     pub context: Arc<Context>,
     loads: Vec<Arc<Load>>,
     tls: Option<TlsAcceptor>,
+    http_tls: Option<TlsAcceptor>,
     shutdown: Shutdown,
     _watcher: Option<Watcher>,
     _background: Background,
@@ -148,6 +150,12 @@ impl Running {
     #[must_use]
     pub const fn tls(&self) -> Option<&TlsAcceptor> {
         self.tls.as_ref()
+    }
+
+    /// TLS of the HTTP port, when it is configured.
+    #[must_use]
+    pub const fn http_tls(&self) -> Option<&TlsAcceptor> {
+        self.http_tls.as_ref()
     }
 }
 
@@ -210,10 +218,11 @@ pub fn start_with(config: Config, rule_store: Option<RuleStore>) -> Result<Runni
     let live = kept.as_ref().map(|kept| kept.live.clone());
     let context = Arc::new(assemble(&config, count, traces, rule_store, live)?);
     let first = sources.as_ref().map(|sources| rules::files::load_first(&context, sources)).transpose()?.flatten();
-    let (tls, reloader) = config.grpc.tls.clone().map(TlsAcceptor::load).transpose()?.unzip();
+    let (tls, reloader) = load_tls(config.grpc.tls.as_ref(), Port::Grpc)?;
+    let (http_tls, http_reloader) = load_tls(config.http.tls.as_ref(), Port::Http)?;
     // Sockets and timers belong to the background until a worker takes a connection over.
     let entered = handle.enter();
-    let listeners = Listeners::bind(&config)?;
+    let listeners = Listeners::bind(&config, http_tls.clone())?;
     let watcher =
         sources.map(|sources| rules::files::keep_in_force(&context, sources, first)).transpose()?;
     if let Some(kept) = kept {
@@ -235,18 +244,24 @@ pub fn start_with(config: Config, rule_store: Option<RuleStore>) -> Result<Runni
     let workers = Workers::start(count, config.shutdown.grace_period, shared, |index| counters::work(&context, index))?;
     let running = Running {
         grpc_address: listeners.grpc.address(),
-        http_address: listeners.http.local_addr()?,
+        http_address: listeners.http_address,
         admin_address: listeners.admin.local_addr()?,
         context: Arc::clone(&context),
         loads: workers.loads(),
         tls,
+        http_tls,
         shutdown: shutdown.clone(),
         _watcher: watcher,
         _background: background,
     };
-    measures::register(&context, running.loads(), workers.refused(), running.tls());
-    if let Some(reloader) = reloader {
+    measures::register(&context, running.loads(), workers.refused(), &[running.tls(), running.http_tls()]);
+    for reloader in [reloader, http_reloader].into_iter().flatten() {
         tokio::spawn(reloader.run());
+    }
+    if config.http.allow_unauthenticated {
+        tracing::warn!(
+            "everybody may change rules and reset counters without a token (http.allow_unauthenticated): for trying out only"
+        );
     }
     counters::keep(&context, count, &shutdown);
     tokio::spawn(keep_house(Arc::clone(&context)));
@@ -254,6 +269,10 @@ pub fn start_with(config: Config, rule_store: Option<RuleStore>) -> Result<Runni
     tokio::spawn(supervise(context, workers, listeners, shutdown));
     drop(entered);
     Ok(running)
+}
+
+fn load_tls(tls: Option<&config::Tls>, port: Port) -> Result<(Option<TlsAcceptor>, Option<Reloader>), TlsError> {
+    Ok(tls.cloned().map(|tls| TlsAcceptor::load(tls, port)).transpose()?.unzip())
 }
 
 /// Workers as configured, or one for each CPU that the process may use: its affinity, and the cgroup's quota.
@@ -307,20 +326,26 @@ fn assemble(
 /// Sockets that are listened on.
 struct Listeners {
     grpc: GrpcListener,
-    http: TcpListener,
+    http: HttpListener,
+    http_address: SocketAddr,
+    http_socket: Option<UnixSocket>,
     admin: TcpListener,
     prometheus: Option<TcpListener>,
 }
 
 impl Listeners {
-    fn bind(config: &Config) -> Result<Self, BindError> {
+    fn bind(config: &Config, tls: Option<TlsAcceptor>) -> Result<Self, StartError> {
         let grpc = match &config.grpc.unix_socket {
-            Some(path) => GrpcListener::Unix(UnixSocket::bind(path)?),
+            Some(path) => GrpcListener::Unix(UnixSocket::bind(path, "grpc.unix_socket")?),
             None => GrpcListener::Tcp(bind_tcp(config.grpc.address, "gRPC", "grpc.address")?),
         };
+        let http = bind_tcp(config.http.address, "HTTP", "http.address")?;
+        let http_socket = config.http.unix_socket.as_deref();
         Ok(Self {
             grpc,
-            http: bind_tcp(config.http.address, "HTTP", "http.address")?,
+            http_address: http.local_addr()?,
+            http: HttpListener::Tcp(http, tls),
+            http_socket: http_socket.map(|path| UnixSocket::bind_private(path, "http.unix_socket")).transpose()?,
             admin: bind_tcp(config.admin.address, "admin", "admin.address")?,
             prometheus: config
                 .telemetry
@@ -345,7 +370,7 @@ async fn keep_house(context: Arc<Context>) {
 
 /// Serves until the end, in its phases.
 async fn supervise(context: Arc<Context>, workers: Workers, listeners: Listeners, shutdown: Shutdown) {
-    let Listeners { grpc, http, admin, prometheus } = listeners;
+    let Listeners { grpc, http, http_socket, admin, prometheus, .. } = listeners;
     let count = workers.loads().len();
     // Sockets are open already, so that nobody is turned away meanwhile.
     counters::ready(&context, count).await;
@@ -356,7 +381,10 @@ async fn supervise(context: Arc<Context>, workers: Workers, listeners: Listeners
         async move { shutdown.reached(Phase::Closing).await }
     };
     let bounds = Bounds { grace: context.config.shutdown.grace_period, ..Bounds::default() };
-    let http = tokio::spawn(serve(http, http::router(Arc::clone(&context)), bounds, closing()));
+    let routes = http::router(Arc::clone(&context));
+    let socket = http_socket.map(|socket| serve(HttpListener::Unix(socket), routes.clone(), bounds, closing()));
+    let socket = tokio::spawn(OptionFuture::from(socket));
+    let http = tokio::spawn(serve(http, routes, bounds, closing()));
     let admin = tokio::spawn(serve(admin, admin::router(Arc::clone(&context)), bounds, closing()));
     let router = measures::reference_router(&context);
     let prometheus = tokio::spawn(async move {
@@ -373,7 +401,7 @@ async fn supervise(context: Arc<Context>, workers: Workers, listeners: Listeners
     }
     context.health.closing();
     shutdown.advance(Phase::Closing);
-    let _ = tokio::join!(serving, http, admin, prometheus);
+    let _ = tokio::join!(serving, http, socket, admin, prometheus);
     let (traces, limit) = (context.traces.clone(), context.config.telemetry.traces.timeout);
     let _ = tokio::task::spawn_blocking(move || traces.shutdown(limit)).await;
     tracing::info!("stopped");

@@ -1,4 +1,4 @@
-//! TLS of the gRPC port: rustls, at least TLS 1.2, ALPN `h2`; client certificates when a CA is configured, and certain
+//! TLS of a port: rustls, at least TLS 1.2, ALPN `h2` (and `http/1.1` for HTTP); client certificates when a CA is configured, and certain
 //! names in them when names are. Files are looked at every second, and a pair that does not load never replaces
 //! the one in force.
 
@@ -27,6 +27,37 @@ const POLL: Duration = Duration::from_secs(1);
 /// Looks that may find a file missing, as it is being replaced, before that is told.
 const PATIENCE: u32 = 10;
 
+/// Whose TLS it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Port {
+    /// The gRPC port's.
+    Grpc,
+    /// The HTTP port's.
+    Http,
+}
+
+impl Port {
+    /// The section of the settings.
+    #[must_use]
+    pub const fn section(self) -> &'static str {
+        match self {
+            Self::Grpc => "grpc.tls",
+            Self::Http => "http.tls",
+        }
+    }
+
+    fn protocols(self) -> Vec<Vec<u8>> {
+        match self {
+            Self::Grpc => vec![b"h2".to_vec()],
+            Self::Http => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
+        }
+    }
+
+    fn setting(self, field: &str) -> String {
+        format!("{}.{field}", self.section())
+    }
+}
+
 /// Why TLS cannot be served.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
@@ -34,7 +65,7 @@ pub enum TlsError {
     #[error("{setting}: cannot read {}: {source}", path.display())]
     Read {
         /// The setting that names it.
-        setting: &'static str,
+        setting: String,
         /// The file.
         path: PathBuf,
         /// Why.
@@ -44,7 +75,7 @@ pub enum TlsError {
     #[error("{setting}: {} holds no {wanted} in PEM format: {source}", path.display())]
     Pem {
         /// The setting that names it.
-        setting: &'static str,
+        setting: String,
         /// The file.
         path: PathBuf,
         /// What was looked for.
@@ -53,16 +84,23 @@ pub enum TlsError {
         source: rustls::pki_types::pem::Error,
     },
     /// A CA file without any certificate, or with one that is none.
-    #[error("grpc.tls.client_ca: {} holds no usable certificate authority: {reason}", path.display())]
+    #[error("{}.client_ca: {} holds no usable certificate authority: {reason}", port.section(), path.display())]
     ClientCa {
+        /// Whose.
+        port: Port,
         /// The file.
         path: PathBuf,
         /// Why.
         reason: String,
     },
     /// Certificate and key do not fit, or are of an unknown kind.
-    #[error("grpc.tls: certificate {} and key {} cannot be used together: {source}", certificate.display(), key.display())]
+    #[error(
+        "{}: certificate {} and key {} cannot be used together: {source}",
+        port.section(), certificate.display(), key.display()
+    )]
     Pair {
+        /// Whose.
+        port: Port,
         /// The certificate.
         certificate: PathBuf,
         /// The key.
@@ -81,23 +119,29 @@ struct Files {
 }
 
 impl Files {
-    fn read(tls: &config::Tls) -> Result<Self, TlsError> {
-        let read = |setting, path: &Path| {
-            std::fs::read(path).map_err(|source| TlsError::Read { setting, path: path.to_owned(), source })
+    fn read(tls: &config::Tls, port: Port) -> Result<Self, TlsError> {
+        let read = |field, path: &Path| {
+            let failed = |source| TlsError::Read { setting: port.setting(field), path: path.to_owned(), source };
+            std::fs::read(path).map_err(failed)
         };
         Ok(Self {
-            certificate: read("grpc.tls.certificate", &tls.certificate)?,
-            key: read("grpc.tls.key", &tls.key)?,
-            client_ca: tls.client_ca.as_deref().map(|path| read("grpc.tls.client_ca", path)).transpose()?,
+            certificate: read("certificate", &tls.certificate)?,
+            key: read("key", &tls.key)?,
+            client_ca: tls.client_ca.as_deref().map(|path| read("client_ca", path)).transpose()?,
         })
     }
 
-    fn configure(&self, tls: &config::Tls) -> Result<ServerConfig, TlsError> {
+    fn configure(&self, tls: &config::Tls, port: Port) -> Result<ServerConfig, TlsError> {
         let provider = Arc::new(ring::default_provider());
-        let pair = |source| TlsError::Pair { certificate: tls.certificate.clone(), key: tls.key.clone(), source };
-        let chain = certificates(&self.certificate, "grpc.tls.certificate", &tls.certificate)?;
+        let pair = |source| TlsError::Pair {
+            port,
+            certificate: tls.certificate.clone(),
+            key: tls.key.clone(),
+            source,
+        };
+        let chain = certificates(&self.certificate, port.setting("certificate"), &tls.certificate)?;
         let key = PrivateKeyDer::from_pem_slice(&self.key).map_err(|source| TlsError::Pem {
-            setting: "grpc.tls.key",
+            setting: port.setting("key"),
             path: tls.key.clone(),
             wanted: "private key",
             source,
@@ -107,40 +151,43 @@ impl Files {
             .map_err(pair)?;
         let builder = match (&self.client_ca, &tls.client_ca) {
             (Some(content), Some(path)) => {
-                builder.with_client_cert_verifier(client_verifier(content, path, &tls.client_san, provider)?)
+                builder.with_client_cert_verifier(client_verifier(content, path, tls, port, provider)?)
             }
             _ => builder.with_no_client_auth(),
         };
         let mut config = builder.with_single_cert(chain, key).map_err(pair)?;
-        config.alpn_protocols = vec![b"h2".to_vec()];
+        config.alpn_protocols = port.protocols();
         Ok(config)
     }
 }
 
-fn certificates(content: &[u8], setting: &'static str, path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let failed = |source| TlsError::Pem { setting, path: path.to_owned(), wanted: "certificate", source };
-    let chain = CertificateDer::pem_slice_iter(content).collect::<Result<Vec<_>, _>>().map_err(failed)?;
-    if chain.is_empty() { Err(failed(rustls::pki_types::pem::Error::NoItemsFound)) } else { Ok(chain) }
+fn certificates(content: &[u8], setting: String, path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let chain = CertificateDer::pem_slice_iter(content).collect::<Result<Vec<_>, _>>();
+    let some = chain.and_then(|chain| {
+        if chain.is_empty() { Err(rustls::pki_types::pem::Error::NoItemsFound) } else { Ok(chain) }
+    });
+    some.map_err(|source| TlsError::Pem { setting, path: path.to_owned(), wanted: "certificate", source })
 }
 
 fn client_verifier(
     content: &[u8],
     path: &Path,
-    names: &[String],
+    tls: &config::Tls,
+    port: Port,
     provider: Arc<CryptoProvider>,
 ) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
-    let failed = |reason: String| TlsError::ClientCa { path: path.to_owned(), reason };
+    let failed = |reason: String| TlsError::ClientCa { port, path: path.to_owned(), reason };
     let mut roots = RootCertStore::empty();
-    for certificate in certificates(content, "grpc.tls.client_ca", path)? {
+    for certificate in certificates(content, port.setting("client_ca"), path)? {
         roots.add(certificate).map_err(|error| failed(error.to_string()))?;
     }
     let chain = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
         .build()
         .map_err(|error: VerifierBuilderError| failed(error.to_string()))?;
-    if names.is_empty() {
+    if tls.client_san.is_empty() {
         return Ok(chain);
     }
-    Ok(Arc::new(NamedClients { chain, names: names.to_vec() }))
+    Ok(Arc::new(NamedClients { chain, names: tls.client_san.clone() }))
 }
 
 /// Accepts clients whose certificate carries one of certain names, besides being signed by a known CA.
@@ -180,7 +227,7 @@ impl ClientCertVerifier for NamedClients {
         if self.has_name(end_entity)? {
             return Ok(verified);
         }
-        tracing::debug!("a client's certificate carries none of the names in grpc.tls.client_san");
+        tracing::debug!("a client's certificate carries none of the names in client_san");
         Err(rustls::Error::InvalidCertificate(rustls::CertificateError::ApplicationVerificationFailure))
     }
 
@@ -214,6 +261,7 @@ pub struct TlsAcceptor {
 }
 
 struct Inner {
+    port: Port,
     settings: config::Tls,
     present: ArcSwap<ServerConfig>,
     reloads: AtomicU64,
@@ -241,10 +289,11 @@ impl TlsAcceptor {
     ///
     /// # Errors
     /// [`TlsError`], naming setting and file.
-    pub fn load(settings: config::Tls) -> Result<(Self, Reloader), TlsError> {
-        let files = Files::read(&settings)?;
-        let config = files.configure(&settings)?;
+    pub fn load(settings: config::Tls, port: Port) -> Result<(Self, Reloader), TlsError> {
+        let files = Files::read(&settings, port)?;
+        let config = files.configure(&settings, port)?;
         let inner = Inner {
+            port,
             settings,
             present: ArcSwap::from_pointee(config),
             reloads: AtomicU64::new(0),
@@ -297,7 +346,7 @@ impl Reloader {
     /// Puts changed files in force. Files that do not load are told once and tried again when they change.
     fn look(&mut self) {
         let inner = &self.acceptor.inner;
-        let files = match Files::read(&inner.settings) {
+        let files = match Files::read(&inner.settings, inner.port) {
             Ok(files) => files,
             Err(error) => {
                 self.unreadable += 1;
@@ -311,11 +360,11 @@ impl Reloader {
         if files == self.seen {
             return;
         }
-        match files.configure(&inner.settings) {
+        match files.configure(&inner.settings, inner.port) {
             Ok(config) => {
                 inner.present.store(Arc::new(config));
                 inner.reloads.fetch_add(1, Ordering::Relaxed);
-                tracing::info!("new TLS files are in force");
+                tracing::info!(port = inner.port.section(), "new TLS files are in force");
             }
             Err(error) => {
                 inner.failures.fetch_add(1, Ordering::Relaxed);

@@ -1,4 +1,4 @@
-//! Whether the ports can be had, or are a running server's already; and TLS of the gRPC port.
+//! Whether ports and sockets can be had, or are a running server's already; and TLS of the ports.
 
 use std::fs;
 use std::io::{self, ErrorKind};
@@ -17,7 +17,7 @@ use super::report::Section;
 use crate::cli::client;
 use crate::config::Config;
 use crate::server::listener::{BindError, bind_tcp};
-use crate::server::tls::TlsAcceptor;
+use crate::server::tls::{Port, TlsAcceptor};
 
 /// How long whoever has a port may take to answer.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -39,14 +39,17 @@ enum Sign {
 pub async fn check(config: &Config) -> Section {
     let mut section = Section::new("listeners");
     match &config.grpc.unix_socket {
-        Some(path) => socket(path, &mut section).await,
+        Some(path) => socket("grpc.unix_socket", path, &mut section).await,
         None => {
             // With TLS it would take a certificate that clients trust, and perhaps one of our own.
             let sign = if config.grpc.tls.is_none() { Sign::Health } else { Sign::None };
             port("gRPC", "grpc.address", config.grpc.address, sign, &mut section).await;
         }
     }
-    let live = Sign::Http("/livez", "200 OK");
+    if let Some(path) = &config.http.unix_socket {
+        socket("http.unix_socket", path, &mut section).await;
+    }
+    let live = if config.http.tls.is_none() { Sign::Http("/livez", "200 OK") } else { Sign::None };
     port("HTTP", "http.address", config.http.address, live, &mut section).await;
     let metrics = Sign::Http("/metrics", "tidegate_");
     port("admin", "admin.address", config.admin.address, metrics, &mut section).await;
@@ -55,10 +58,11 @@ pub async fn check(config: &Config) -> Section {
         let field = "telemetry.metrics.prometheus_address";
         port("metrics", field, address, Sign::None, &mut section).await;
     }
-    if let Some(tls) = &config.grpc.tls {
-        match TlsAcceptor::load(tls.clone()) {
-            Ok(_) => section.ok("grpc.tls", format!("{} and its key fit together", tls.certificate.display())),
-            Err(error) => section.fail("grpc.tls", error.to_string(), "correct the files, or leave grpc.tls out"),
+    for (tls, of) in [(&config.grpc.tls, Port::Grpc), (&config.http.tls, Port::Http)] {
+        let Some(tls) = tls else { continue };
+        match TlsAcceptor::load(tls.clone(), of) {
+            Ok(_) => section.ok(of.section(), format!("{} and its key fit together", tls.certificate.display())),
+            Err(error) => section.fail(of.section(), error.to_string(), format!("correct the files, or leave {} out", of.section())),
         }
     }
     section
@@ -119,18 +123,18 @@ async fn get(address: SocketAddr, path: &str) -> io::Result<String> {
 }
 
 /// A socket file is looked at only: binding it would take it from a server that starts now.
-async fn socket(path: &Path, section: &mut Section) {
-    let (check, shown) = ("grpc.unix_socket", path.display());
-    let advice = "set grpc.unix_socket to a path where this user may make a file";
+async fn socket(check: &'static str, path: &Path, section: &mut Section) {
+    let shown = path.display();
+    let advice = format!("set {check} to a path where this user may make a file");
     match fs::symlink_metadata(path) {
         Ok(existing) if !existing.file_type().is_socket() => {
-            section.fail(check, format!("{shown} exists and is no socket"), "remove it, or set grpc.unix_socket");
+            section.fail(check, format!("{shown} exists and is no socket"), format!("remove it, or set {check}"));
         }
         Ok(_) => match timeout(PATIENCE, UnixStream::connect(path)).await {
             Ok(Ok(_)) => section.warn(
                 check,
                 format!("{shown} is taken by another process"),
-                "well if that is a running tidegate; else stop it, or set grpc.unix_socket",
+                format!("well if that is a running tidegate; else stop it, or set {check}"),
             ),
             Ok(Err(error)) if error.kind() == ErrorKind::ConnectionRefused => {
                 section.ok(check, format!("{shown} is left over and will be replaced"));

@@ -88,12 +88,16 @@ fn listeners(config: &Config, found: &mut Findings) {
     found.off_or_at_least("grpc.keepalive_interval", grpc.keepalive_interval, SECOND);
     found.positive("grpc.keepalive_timeout", grpc.keepalive_timeout);
     found.positive("grpc.handshake_timeout", grpc.handshake_timeout);
-    if let Some(tls) = &grpc.tls {
-        found.check("grpc.tls.client_san", tls.client_san.is_empty() || tls.client_ca.is_some(), || {
-            "names of client certificates are checked only when clients must show one; set grpc.tls.client_ca too"
-                .to_owned()
+    for (section, tls) in [("grpc.tls", &grpc.tls), ("http.tls", &config.http.tls)] {
+        let Some(tls) = tls else { continue };
+        found.check(format!("{section}.client_san"), tls.client_san.is_empty() || tls.client_ca.is_some(), || {
+            format!("names of client certificates are checked only when clients must show one; set {section}.client_ca too")
         });
     }
+    let sockets = (&grpc.unix_socket, &config.http.unix_socket);
+    found.check("http.unix_socket", sockets.0.is_none() || sockets.0 != sockets.1, || {
+        "is grpc.unix_socket's already; write another path".to_owned()
+    });
 
     found.not_empty("http.domain", &config.http.domain);
     found.range("http.max_body_bytes", config.http.max_body_bytes, 1024..=64 * MIB);

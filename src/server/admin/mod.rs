@@ -1,6 +1,7 @@
 //! Administration: metrics, the rules in force, and `tidegate.admin.v1.Admin` over gRPC on the same port.
 //!
-//! It asks for no password; whoever reaches the port sees everything, and may reset counters.
+//! Metrics are open to whoever reaches the port. The rules, and the calls of `Admin`, ask for the tokens of the HTTP API:
+//! reading once there is a token, resetting counters always.
 
 mod counters;
 mod describe;
@@ -19,6 +20,7 @@ use axum::response::IntoResponse;
 use axum::routing::get;
 
 use crate::server::Context;
+use crate::server::http::gate::Reader;
 
 /// The largest message of the admin protocol accepted, in bytes.
 const MAX_MESSAGE: usize = 1 << 20;
@@ -49,6 +51,6 @@ async fn metrics(State(context): State<Arc<Context>>) -> impl IntoResponse {
     ([(CONTENT_TYPE, crate::telemetry::metrics::CONTENT_TYPE)], context.metrics.encode())
 }
 
-async fn rlconfig(State(context): State<Arc<Context>>) -> impl IntoResponse {
+async fn rlconfig(State(context): State<Arc<Context>>, _: Reader) -> impl IntoResponse {
     rlconfig::text(&context.limiter.active().rules)
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tonic::{Request, Response, Status};
+use tonic::{Code, Request, Response, Status};
 
 use super::counters;
 use super::describe;
@@ -13,6 +13,7 @@ use super::proto::{
     ExplainResponse,
 };
 use crate::server::Context;
+use crate::server::access::{Denied, Need, Peer};
 
 /// Rules on a page when the request does not say.
 const DEFAULT_PAGE: u32 = 1_000;
@@ -30,11 +31,28 @@ impl Service {
     pub const fn new(context: Arc<Context>) -> Self {
         Self { context }
     }
+
+    /// Whether the caller may do that: the same tokens as over HTTP, in the metadata `authorization`.
+    fn allow<T>(&self, request: &Request<T>, need: Need) -> Result<Box<str>, Status> {
+        let peer = request.extensions().get::<Peer>().copied().unwrap_or(Peer::Stranger);
+        let headers = request.metadata().as_ref();
+        let allowed = self.context.access.allow(headers.get(http::header::AUTHORIZATION), &peer, need);
+        allowed.map(|caller| caller.0).map_err(|denied| {
+            let code = match denied {
+                Denied::NotKnown => Code::Unavailable,
+                Denied::TooMany(_) => Code::ResourceExhausted,
+                Denied::Scope { .. } | Denied::NoTokensYet | Denied::NoTokensHere => Code::PermissionDenied,
+                _ => Code::Unauthenticated,
+            };
+            Status::new(code, denied.to_string())
+        })
+    }
 }
 
 #[tonic::async_trait]
 impl Admin for Service {
     async fn explain(&self, request: Request<ExplainRequest>) -> Result<Response<ExplainResponse>, Status> {
+        self.allow(&request, Need::Read)?;
         let request = request.into_inner();
         check(&request.domain, &request.entries)?;
         match explain::explain(&self.context, &request).await {
@@ -44,21 +62,29 @@ impl Admin for Service {
     }
 
     async fn get_counters(&self, request: Request<CountersRequest>) -> Result<Response<CountersResponse>, Status> {
+        self.allow(&request, Need::Read)?;
         let request = request.into_inner();
         check(&request.domain, &request.entries)?;
         Ok(Response::new(counters::get(&self.context, &request).await?))
     }
 
     async fn reset_counters(&self, request: Request<CountersRequest>) -> Result<Response<CountersResponse>, Status> {
+        let author = self.allow(&request, Need::Operate)?;
         let request = request.into_inner();
         check(&request.domain, &request.entries)?;
-        Ok(Response::new(counters::reset(&self.context, &request).await?))
+        let answer = counters::reset(&self.context, &request).await?;
+        let entry = |entry: &Entry| format!("{}={}", entry.key.escape_ascii(), entry.value.escape_ascii());
+        let subject = request.entries.iter().map(entry).collect::<Vec<_>>().join(",");
+        let domain = request.domain;
+        tracing::info!(target: "tidegate::audit", %author, action = "reset counters", domain, subject, "changed");
+        Ok(Response::new(answer))
     }
 
     async fn describe_rules(
         &self,
         request: Request<DescribeRulesRequest>,
     ) -> Result<Response<DescribeRulesResponse>, Status> {
+        self.allow(&request, Need::Read)?;
         let DescribeRulesRequest { domain, page_size, page_token } = request.into_inner();
         if page_size > MAX_PAGE {
             return Err(Status::invalid_argument(format!("page_size: {page_size}, at most {MAX_PAGE} fit on a page")));

@@ -10,18 +10,42 @@ use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
 use super::Api;
+use super::openapi::decisions::Readiness;
 
-/// `OK`, or status 500 with nothing.
+/// Whether traffic is welcome, as envoyproxy/ratelimit says it
+#[utoipa::path(
+    get, path = "/healthcheck", tag = "health", operation_id = "healthcheck",
+    responses(
+        (status = 200, description = "`OK`", body = String, content_type = "text/plain"),
+        (status = 500, description = "It is not", body = String, content_type = "text/plain"),
+    ),
+)]
 pub async fn healthcheck(State(api): State<Arc<Api>>) -> (StatusCode, &'static str) {
     if api.context.health.serving() { (StatusCode::OK, "OK") } else { (StatusCode::INTERNAL_SERVER_ERROR, "") }
 }
 
-/// The process runs; it says nothing of rules or counters, since a restart would cure neither.
+/// Whether the process runs
+///
+/// It says nothing of rules or counters, since a restart would cure neither.
+#[utoipa::path(
+    get, path = "/livez", tag = "health", operation_id = "livez",
+    responses((status = 200, description = "`OK`", body = String, content_type = "text/plain")),
+)]
 pub async fn livez() -> &'static str {
     "OK"
 }
 
-/// Whether traffic is welcome: 200 or 503. With `?verbose`, what that is made of.
+/// Whether traffic is welcome
+///
+/// With `?verbose`, what that is made of.
+#[utoipa::path(
+    get, path = "/readyz", tag = "health", operation_id = "readyz",
+    params(("verbose" = Option<bool>, Query, description = "Tell what it is made of, in JSON", allow_reserved = false)),
+    responses(
+        (status = 200, description = "It is", content((String = "text/plain"), (Readiness = "application/json"))),
+        (status = 503, description = "It is not", content((String = "text/plain"), (Readiness = "application/json"))),
+    ),
+)]
 pub async fn readyz(State(api): State<Arc<Api>>, RawQuery(query): RawQuery) -> Response {
     let components = api.context.health.components();
     let (status, word) =

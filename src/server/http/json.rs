@@ -18,7 +18,8 @@ use smallvec::SmallVec;
 use super::Api;
 use super::fields::{FieldError, Notation, Object, parse};
 use super::gate::Decider;
-use super::problem::Problem;
+use super::openapi::decisions;
+use super::problem::{Problem, ProblemDocument};
 use super::protojson;
 use crate::core::decision::Code;
 use crate::core::descriptor::{Descriptor, Entry, LimitOverride, Request};
@@ -37,7 +38,30 @@ const UNITS: [(&str, i32, Unit); 7] = [
     ("YEAR", 6, Unit::Year),
 ];
 
-/// Decides one request.
+/// Decide a request as envoyproxy/ratelimit does
+///
+/// Any method will do.
+#[utoipa::path(
+    post, path = "/json", tag = "decisions", operation_id = "decideJson",
+    request_body = decisions::RateLimitRequest,
+    responses(
+        (status = 200, description = "OK", body = decisions::RateLimitResponse),
+        (status = 400, description = "A request without meaning", body = String, content_type = "text/plain"),
+        (status = 401, description = "A token is needed, or the one given is worth nothing", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 403, description = "The token lacks the scope", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 408, description = "The request was not complete in time", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 413, description = "The body is larger than `http.max_body_bytes`", content(
+            (String = "text/plain"), (ProblemDocument = "application/problem+json"),
+        )),
+        (status = 429, description = "OVER_LIMIT, or too many wrong tokens came from this address", content(
+            (decisions::RateLimitResponse = "application/json"), (ProblemDocument = "application/problem+json"),
+        )),
+        (status = 500, description = "An answer that cannot be written", body = String, content_type = "text/plain"),
+        (status = 503, description = "Too many requests at once, or what is needed is away", content(
+            (String = "text/plain"), (ProblemDocument = "application/problem+json"),
+        )),
+    ),
+)]
 pub async fn decide(
     State(api): State<Arc<Api>>,
     decider: Result<Decider, Problem>,

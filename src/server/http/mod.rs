@@ -3,11 +3,12 @@
 //! Every refusal is a problem document that says what is wrong and where, except those of `/json`, which are text.
 
 mod fields;
-mod gate;
+pub(crate) mod gate;
 mod guard;
 mod health;
 mod json;
 pub mod listener;
+pub mod openapi;
 mod problem;
 pub(crate) mod protojson;
 mod rate_limit;
@@ -79,7 +80,9 @@ pub fn router(context: Arc<Context>) -> Router {
     let health = Router::new()
         .route("/healthcheck", get(health::healthcheck))
         .route("/livez", get(health::livez))
-        .route("/readyz", get(health::readyz));
+        .route("/readyz", get(health::readyz))
+        .route("/openapi.json", get(openapi::document))
+        .route("/docs", get(openapi::page));
     let settings = ResponseSettings::from_config(&context.config);
     refusals(decisions.merge(changes).merge(health))
         .layer(axum::middleware::from_fn(request_id::assign))

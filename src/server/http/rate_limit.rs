@@ -18,6 +18,7 @@ use smallvec::SmallVec;
 use super::Api;
 use super::fields::{FieldError, Notation, Object, parse};
 use super::gate::Decider;
+use super::openapi;
 use super::problem::{Kind, Problem};
 use crate::core::decision::{Code, Decision};
 use crate::core::descriptor::{Descriptor, Entry, Request};
@@ -41,7 +42,19 @@ struct Question {
     hits: u64,
 }
 
-/// Decides one question.
+/// Decide a request
+///
+/// Every descriptor that can be made of the question is decided together: user, address, both, path, method, method and
+/// path, method and user.
+#[utoipa::path(
+    post, path = "/rate-limit", tag = "decisions", operation_id = "decide",
+    request_body = openapi::decisions::Question,
+    responses(
+        (status = 200, description = "It may pass", body = openapi::decisions::Allowed),
+        (status = 429, description = "It may not, or too many wrong tokens came from this address", body = openapi::decisions::Denied, content_type = "application/problem+json"),
+        openapi::refusals::Deciding,
+    ),
+)]
 pub async fn decide(
     State(api): State<Arc<Api>>,
     _: Decider,

@@ -16,11 +16,12 @@ use utoipa::ToSchema;
 
 use super::Api;
 use super::gate::Operator;
+use super::openapi::refusals;
 use super::problem::{Kind, Problem};
 use super::request_id;
 use super::rules::body::{Body, invalid};
 use super::rules::change::{Audit, to_the_end};
-use super::rules::{Store, refusals};
+use super::rules::Store;
 use crate::config::scalar::parse_duration;
 use crate::rules::repository::RepositoryError;
 use crate::rules::repository::record::Stamp;

@@ -4,13 +4,14 @@ use axum::http::HeaderMap;
 use axum::response::Response;
 
 use super::super::gate::Writer;
+use super::super::openapi::refusals;
 use super::super::problem::{Kind, Problem};
 use super::body::reason_of;
 use super::change::make;
 use super::preconditions::expected;
-use super::schema::Deleted;
+use super::super::openapi::records::Deleted;
 use super::target::Target;
-use super::{Store, record, refusals};
+use super::{Store, record};
 use crate::rules::repository::record::Subject;
 use crate::rules::repository::{Change, Expected, RuleRepository as _};
 use crate::server::access::Caller;

@@ -4,12 +4,13 @@ use axum::response::Response;
 use serde_json::json;
 
 use super::super::gate::Reader;
+use super::super::openapi::refusals;
 use super::super::problem::Problem;
 use super::list::paged;
 use super::query::Query;
-use super::schema::VersionPage;
+use super::super::openapi::records::VersionPage;
 use super::target::Target;
-use super::{Store, record, refusals};
+use super::{Store, record};
 use crate::rules::repository::record::{Revision, Subject};
 use crate::rules::repository::{Page, RuleRepository as _};
 use crate::server::rule_store::RuleStore;

@@ -7,10 +7,11 @@ use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
 use super::super::gate::Reader;
+use super::super::openapi::refusals;
 use super::super::problem::Problem;
 use super::query::{Query, refused};
-use super::schema::RecordPage;
-use super::{Store, record, refusals, target};
+use super::super::openapi::records::{KindChoice, RecordPage};
+use super::{Store, record, target};
 use crate::rules::repository::record::{Kind, Subject};
 use crate::rules::repository::{Filter, Page, RuleRepository as _};
 use crate::server::rule_store::RuleStore;
@@ -27,7 +28,7 @@ const PARAMETERS: &str = "domain, path, tag, enabled, kind, limit, cursor";
         ("path" = Option<String>, Query, description = "Only paths that begin with this text"),
         ("tag" = Option<String>, Query, description = "Only rules with this tag"),
         ("enabled" = Option<bool>, Query, description = "Only rules that are enabled, or that are not"),
-        ("kind" = inline(Option<super::schema::KindChoice>), Query, description = "What to list; `rule` unless said otherwise"),
+        ("kind" = inline(Option<KindChoice>), Query, description = "What to list; `rule` unless said otherwise"),
         ("limit" = Option<u64>, Query, minimum = 1, maximum = 1000, description = "Records on a page, 1 to 1000; 100 unless said otherwise"),
         ("cursor" = Option<String>, Query, description = "`next` of the page before"),
     ),

@@ -4,25 +4,23 @@
 //! What a caller must be allowed stands in a handler's arguments, [`Store`] first: where rules come from files, nothing
 //! can be done here, whoever asks.
 
-mod accept;
+pub(super) mod accept;
 pub(super) mod body;
 pub(super) mod change;
 mod content;
-mod delete;
-mod domains;
-mod history;
-mod list;
-mod overrides;
+pub(super) mod delete;
+pub(super) mod domains;
+pub(super) mod history;
+pub(super) mod list;
+pub(super) mod overrides;
 mod preconditions;
 mod query;
 mod record;
-pub(super) mod refusals;
-mod replace;
-mod rollback;
-mod rollback_all;
-pub(super) mod schema;
-mod set;
-mod show;
+pub(super) mod replace;
+pub(super) mod rollback;
+pub(super) mod rollback_all;
+pub(super) mod set;
+pub(super) mod show;
 mod target;
 mod whole;
 

@@ -7,14 +7,15 @@ use axum::response::Response;
 use jiff::{SignedDuration, Timestamp};
 
 use super::super::gate::{Reader, Writer};
+use super::super::openapi::refusals;
 use super::super::problem::{Kind, Problem};
 use super::body::{Body, invalid};
 use super::change::make;
 use super::preconditions::expected;
 use super::query::Query;
-use super::schema::{Deleted, OverrideBody, OverrideRecord, OverrideWritten, RecordPage};
+use super::super::openapi::records::{Deleted, OverrideBody, OverrideRecord, OverrideWritten, RecordPage};
 use super::target::Target;
-use super::{Store, content, delete, list, record, refusals, show};
+use super::{Store, content, delete, list, record, show};
 use crate::config::scalar::parse_duration;
 use crate::rules::form::OverrideForm;
 use crate::rules::repository::Change;

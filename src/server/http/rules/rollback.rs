@@ -6,13 +6,14 @@ use axum::http::HeaderMap;
 use axum::response::Response;
 
 use super::super::gate::Writer;
+use super::super::openapi::refusals;
 use super::super::problem::Problem;
 use super::body::{Body, invalid};
 use super::change::make;
 use super::preconditions::expected;
-use super::schema::{Rollback, RuleWritten};
+use super::super::openapi::records::{Rollback, RuleWritten};
 use super::target::Target;
-use super::{Store, record, refusals};
+use super::{Store, record};
 use crate::rules::repository::record::{Revision, Subject};
 use crate::rules::repository::{Change, RuleRepository as _};
 use crate::server::rule_store::RuleStore;

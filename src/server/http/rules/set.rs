@@ -15,12 +15,13 @@ use serde_json::Value;
 
 use super::super::Api;
 use super::super::gate::Writer;
+use super::super::openapi::refusals;
 use super::super::problem::{Kind, Problem};
 use super::body::{Body, invalid};
 use super::change::make;
 use super::preconditions::expected;
-use super::schema::{RuleWritten, SetRule};
-use super::{Store, content, record, refusals, target};
+use super::super::openapi::records::{RuleWritten, SetRule};
+use super::{Store, content, record, target};
 use crate::core::limit::{Algorithm, Limit, LimitParts, MAX_LOG_AMOUNT, Over, Unit, Window};
 use crate::core::path::{DescriptorPath, PathEntry};
 use crate::core::spec::{EffectSpec, LimitSpec, RuleSpec};

@@ -5,11 +5,12 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 
 use super::super::gate::Reader;
+use super::super::openapi::refusals;
 use super::super::problem::{Kind, Problem};
 use super::preconditions::{etag, is_known};
-use super::schema::RuleRecord;
+use super::super::openapi::records::RuleRecord;
 use super::target::Target;
-use super::{Store, record, refusals};
+use super::{Store, record};
 use crate::rules::repository::RuleRepository as _;
 use crate::rules::repository::record::Subject;
 use crate::server::rule_store::RuleStore;

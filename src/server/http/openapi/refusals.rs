@@ -1,4 +1,4 @@
-//! What each kind of route may answer besides what it is for, for the API's document.
+//! What each kind of route may answer besides what it is for.
 
 use std::collections::BTreeMap;
 
@@ -22,6 +22,8 @@ fn and(more: &[Kind]) -> BTreeMap<String, RefOr<Response>> {
     Problem::documented(&[&READING, more].concat())
 }
 
+/// Of a decision.
+pub struct Deciding;
 /// Of lists.
 pub struct Reading;
 /// Of one record.
@@ -30,6 +32,21 @@ pub struct ReadingOne;
 pub struct Writing;
 /// Of a deletion.
 pub struct Deleting;
+
+impl IntoResponses for Deciding {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        Problem::documented(&[
+            Kind::Malformed,
+            Kind::Unauthorized,
+            Kind::Forbidden,
+            Kind::Timeout,
+            Kind::TooLarge,
+            Kind::UnsupportedMediaType,
+            Kind::Invalid,
+            Kind::Unavailable,
+        ])
+    }
+}
 
 impl IntoResponses for Reading {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
