@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::database::Database;
 use super::redis::Redis;
 use super::scalar::{self, address, duration, list, optional_address};
 use crate::core::spec::{FailureMode, HeaderFamilies};
@@ -27,6 +28,8 @@ pub struct Config {
     pub limiter: Limiter,
     /// Counters in Redis. Default: none, counters are in this process's memory.
     pub redis: Option<Redis>,
+    /// The database that keeps rules. Default: none.
+    pub database: Option<Database>,
     /// How the process ends.
     pub shutdown: Shutdown,
     /// Logs, traces and metrics.

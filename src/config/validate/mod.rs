@@ -1,5 +1,6 @@
 //! What the types alone do not say: ranges, and what must hold between fields.
 
+mod database;
 mod redis;
 
 use std::borrow::Cow;
@@ -73,6 +74,7 @@ pub(super) fn validate(config: &Config) -> Vec<(Field, String)> {
     rules(config, &mut found);
     limiter(config, &mut found);
     redis::check(config, &mut found);
+    database::check(config, &mut found);
     found.at_most("shutdown.drain_period", config.shutdown.drain_period, HOUR);
     found.at_most("shutdown.grace_period", config.shutdown.grace_period, HOUR);
     telemetry(config, &mut found);

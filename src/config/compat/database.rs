@@ -1,0 +1,14 @@
+//! Where the database is, by the name that platforms set.
+
+use super::{Env, Reference};
+
+const DATABASE_URL: &str = "DATABASE_URL";
+
+/// `DATABASE_URL` is `database.url`, unless our own settings give another.
+pub(super) fn read(env: &Env<'_>, given: impl Fn(&str) -> bool, found: &mut Reference) {
+    if let Some(url) = env.get(DATABASE_URL)
+        && !given("database.url")
+    {
+        found.set("database.url", url, DATABASE_URL);
+    }
+}
