@@ -7,8 +7,8 @@ use redb::{Database, ReadOnlyTable, ReadableDatabase as _, ReadableTable};
 
 use super::error::strange;
 use super::tables::{
-    ACCEPTED, CHANGES, COMMITS, ChangeKey, EPOCH, META, RECORDS, RecordValue, SubjectKey, TOKENS, TokenKey,
-    TokenValue, VERSIONS, VersionKey, key, subject, time,
+    ACCEPTED, CHANGES, COMMITS, ChangeKey, EPOCH, META, RECORDS, RecordValue, SubjectKey, TOKENS, TokenKey, TokenValue,
+    VERSIONS, VersionKey, key, subject, time,
 };
 use crate::rules::form::read_content;
 use crate::rules::repository::{
@@ -119,11 +119,7 @@ impl View {
     }
 
     /// Versions of one record.
-    pub(super) fn history_of(
-        &self,
-        subject: &Subject,
-        page: &Page<Revision>,
-    ) -> Result<Vec<Version>, RepositoryError> {
+    pub(super) fn history_of(&self, subject: &Subject, page: &Page<Revision>) -> Result<Vec<Version>, RepositoryError> {
         let (domain, kind, path) = key(subject);
         let end = match page.after {
             Some(after) => Bound::Excluded((domain, kind, path, after.0)),
