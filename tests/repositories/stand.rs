@@ -65,8 +65,8 @@ impl Stand for InFile {
 
 impl Spoil for InFile {
     async fn spoil(self, subject: &Subject, content: &str) -> Self {
-        const RECORDS: TableDefinition<'_, (&str, u8, &str), (u64, u64, Option<&str>)> =
-            TableDefinition::new("records");
+        type Row<'a> = (u64, u64, Option<&'a str>);
+        const RECORDS: TableDefinition<'_, (&str, u8, &str), Row<'_>> = TableDefinition::new("records");
         const VERSIONS: TableDefinition<'_, (&str, u8, &str, u64), Option<&str>> = TableDefinition::new("versions");
         drop(self.repository);
         {

@@ -19,10 +19,6 @@ impl From<StorageError> for RepositoryError {
         match error {
             StorageError::Corrupted(reason) => damaged(reason),
             StorageError::ValueTooLarge(_) => Self::Unusable(error.to_string()),
-            StorageError::PreviousIo => Self::Unavailable {
-                reason: "an input or output error happened before; restart once the disk works again".to_owned(),
-                retry_after: RETRY_AFTER,
-            },
             _ => Self::Unavailable { reason: error.to_string(), retry_after: RETRY_AFTER },
         }
     }

@@ -35,6 +35,11 @@ pub(super) fn open(path: &Path) -> Result<(Database, File), RepositoryError> {
     if !path.try_exists().map_err(|error| unusable(path, error))? {
         create(path)?;
     }
+    Ok((reopen(path)?, lock))
+}
+
+/// The database in a file that is there, by who has the lock.
+pub(super) fn reopen(path: &Path) -> Result<Database, RepositoryError> {
     let database = Builder::new()
         .set_cache_size(CACHE_BYTES)
         // Every page's checksum is looked at: damage is found now, not by a rule that reads otherwise one day.
@@ -42,7 +47,7 @@ pub(super) fn open(path: &Path) -> Result<(Database, File), RepositoryError> {
         .open(path)
         .map_err(|error| refused(path, error))?;
     check_format(&database, path)?;
-    Ok((database, lock))
+    Ok(database)
 }
 
 fn lock(path: &Path) -> io::Result<Option<File>> {

@@ -8,6 +8,8 @@
 //! changed, and `records` the newest content of each, tombstones included. Keys are ordered as lists are, so that
 //! pages, histories and "what changed since" are ranges of a table.
 //!
+//! After a failure of the disk redb does no more; so the file is opened again by the next call, until that succeeds.
+//!
 //! redb's calls block, so they run on threads for that, few at a time; who waits longer than [`PATIENCE`] for a turn
 //! is told so. What was begun is not interrupted, but answered for after [`DEADLINE`].
 
@@ -15,12 +17,11 @@ mod error;
 mod file;
 mod read;
 mod scan;
+mod store;
 mod tables;
 mod tokens;
 mod write;
 
-use std::fmt;
-use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,6 +39,7 @@ use super::{
 use crate::core::clock::Clock;
 use error::{RETRY_AFTER, join_error};
 use read::View;
+use store::Store;
 
 /// How long a call waits for its turn.
 pub const PATIENCE: Duration = Duration::from_secs(10);
@@ -58,35 +60,6 @@ pub struct Embedded {
     writer: Arc<Semaphore>,
 }
 
-/// What the blocking threads share.
-struct Store {
-    database: Database,
-    clock: Box<dyn Clock>,
-    announced: watch::Sender<Revision>,
-    /// Holds other processes off as long as it is open; memory needs none.
-    _lock: Option<File>,
-}
-
-impl fmt::Debug for Store {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Store").finish_non_exhaustive()
-    }
-}
-
-impl Store {
-    fn new(database: Database, lock: Option<File>, clock: impl Clock) -> Result<Self, RepositoryError> {
-        let revision = View::open(&database)?.head()?.revision;
-        let announced = watch::Sender::new(revision);
-        Ok(Self { database, clock: Box::new(clock), announced, _lock: lock })
-    }
-
-    /// The present, to the microsecond, as it is kept.
-    fn now(&self) -> Timestamp {
-        let micros = i64::try_from(self.clock.now().wall.0).unwrap_or(i64::MAX);
-        Timestamp::from_microsecond(micros).unwrap_or(Timestamp::MAX)
-    }
-}
-
 impl Embedded {
     /// Opens the file, or makes it, with the directories above it.
     ///
@@ -95,10 +68,7 @@ impl Embedded {
     /// at all, or it cannot be read and written. What is there is left alone.
     pub async fn open(path: impl AsRef<Path>, clock: impl Clock) -> Result<Self, RepositoryError> {
         let path = path.as_ref().to_owned();
-        let opened = task::spawn_blocking(move || {
-            let (database, lock) = file::open(&path)?;
-            Store::new(database, Some(lock), clock)
-        });
+        let opened = task::spawn_blocking(move || Store::in_file(path, Box::new(clock)));
         Ok(Self::over(opened.await.map_err(|error| join_error(&error))??))
     }
 
@@ -107,7 +77,7 @@ impl Embedded {
     /// # Errors
     /// When the system has no random numbers for its epoch.
     pub fn in_memory(clock: impl Clock) -> Result<Self, RepositoryError> {
-        Ok(Self::over(Store::new(file::in_memory()?, None, clock)?))
+        Ok(Self::over(Store::in_memory(Box::new(clock))?))
     }
 
     fn over(store: Store) -> Self {
@@ -121,19 +91,19 @@ impl Embedded {
         let (store, turn) = (Arc::clone(&self.store), turn(&self.readers).await?);
         let task = task::spawn_blocking(move || {
             let _turn = turn;
-            work(&View::open(&store.database)?)
+            store.with(|database| work(&View::open(database)?))
         });
         ended(task).await.unwrap_or_else(|| Err(busy("reading takes too long")))
     }
 
     async fn write<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&Store) -> Result<T, RepositoryError> + Send + 'static,
+        work: impl FnOnce(&Store, &Database) -> Result<T, RepositoryError> + Send + 'static,
     ) -> Result<T, RepositoryError> {
         let (store, turn) = (Arc::clone(&self.store), turn(&self.writer).await?);
         let task = task::spawn_blocking(move || {
             let _turn = turn;
-            work(&store)
+            store.with(|database| work(&store, database))
         });
         let late = || RepositoryError::OutcomeUnknown { reason: "writing to disk takes too long".to_owned() };
         ended(task).await.unwrap_or_else(|| Err(late()))
@@ -165,7 +135,7 @@ impl RuleRepository for Embedded {
     }
 
     async fn commit(&self, commit: Commit) -> Result<Committed, RepositoryError> {
-        self.write(move |store| write::commit(store, commit)).await
+        self.write(move |store, database| write::commit(store, database, commit)).await
     }
 
     async fn get(&self, subject: &Subject) -> Result<Option<Record>, RepositoryError> {
@@ -206,7 +176,7 @@ impl RuleRepository for Embedded {
         let task = task::spawn_blocking(move || {
             let _turn = turn;
             // It stops when nobody takes the batches any more.
-            View::open(&store.database)?.read_all(BATCH, |batch| batches.blocking_send(batch).is_ok())
+            store.with(|database| View::open(database)?.read_all(BATCH, |batch| batches.blocking_send(batch).is_ok()))
         });
         while let Some(batch) = arriving.recv().await {
             batch.into_iter().for_each(&mut each);
@@ -216,17 +186,17 @@ impl RuleRepository for Embedded {
 
     async fn accept(&self, author: &str, reason: Option<&str>) -> Result<Head, RepositoryError> {
         let (author, reason) = (author.to_owned(), reason.map(str::to_owned));
-        self.write(move |store| write::accept(store, &author, reason.as_deref())).await
+        self.write(move |store, database| write::accept(store, database, &author, reason.as_deref())).await
     }
 
     fn announced(&self) -> watch::Receiver<Revision> {
-        self.store.announced.subscribe()
+        self.store.announced()
     }
 }
 
 impl TokenRepository for Embedded {
     async fn create_token(&self, token: Token) -> Result<(), RepositoryError> {
-        self.write(move |store| tokens::create(store, &token)).await
+        self.write(move |_, database| tokens::create(database, &token)).await
     }
 
     async fn tokens(&self) -> Result<Vec<Token>, RepositoryError> {
@@ -235,6 +205,6 @@ impl TokenRepository for Embedded {
 
     async fn revoke_token(&self, name: &str, now: Timestamp) -> Result<bool, RepositoryError> {
         let name = name.to_owned();
-        self.write(move |store| tokens::revoke(store, &name, now)).await
+        self.write(move |_, database| tokens::revoke(database, &name, now)).await
     }
 }

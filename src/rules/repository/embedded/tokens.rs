@@ -1,17 +1,16 @@
 //! Tokens.
 
 use jiff::Timestamp;
-use redb::ReadableTable;
+use redb::{Database, ReadableTable};
 
-use super::Store;
 use super::error::strange;
 use super::read::View;
 use super::tables::{TOKENS, TokenKey, TokenValue, time};
 use crate::rules::repository::{RepositoryError, Stamp, Token};
 
 /// Keeps a token.
-pub(super) fn create(store: &Store, token: &Token) -> Result<(), RepositoryError> {
-    let transaction = store.database.begin_write()?;
+pub(super) fn create(database: &Database, token: &Token) -> Result<(), RepositoryError> {
+    let transaction = database.begin_write()?;
     {
         let mut tokens = transaction.open_table(TOKENS)?;
         if valid(&tokens, &token.name)?.is_some() {
@@ -44,8 +43,8 @@ pub(super) fn list(view: &View) -> Result<Vec<Token>, RepositoryError> {
 }
 
 /// Revokes a token; `false` when there is none.
-pub(super) fn revoke(store: &Store, name: &str, now: Timestamp) -> Result<bool, RepositoryError> {
-    let transaction = store.database.begin_write()?;
+pub(super) fn revoke(database: &Database, name: &str, now: Timestamp) -> Result<bool, RepositoryError> {
+    let transaction = database.begin_write()?;
     {
         let mut tokens = transaction.open_table(TOKENS)?;
         let Some((at, hash)) = valid(&tokens, name)? else { return Ok(false) };

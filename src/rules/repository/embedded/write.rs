@@ -1,10 +1,10 @@
 //! Commits.
 
-use redb::{ReadableTable as _, Table, WriteTransaction};
+use redb::{Database, ReadableTable as _, Table, WriteTransaction};
 
-use super::Store;
 use super::file::new_epoch;
 use super::read::head;
+use super::store::Store;
 use super::tables::{
     ACCEPTED, CHANGES, COMMITS, ChangeKey, EPOCH, META, RECORDS, RecordValue, SubjectKey, VERSIONS, VersionKey, key,
 };
@@ -14,9 +14,9 @@ use crate::rules::repository::{
 };
 
 /// Makes a commit, or changes nothing.
-pub(super) fn commit(store: &Store, mut commit: Commit) -> Result<Committed, RepositoryError> {
+pub(super) fn commit(store: &Store, database: &Database, mut commit: Commit) -> Result<Committed, RepositoryError> {
     check(&mut commit)?;
-    let transaction = store.database.begin_write()?;
+    let transaction = database.begin_write()?;
     let before = head(&transaction.open_table(META)?, &transaction.open_table(COMMITS)?)?;
     if let Some(expected) = commit.base.filter(|base| *base != before.revision) {
         return Err(RepositoryError::Moved { expected, found: before.revision });
@@ -37,8 +37,13 @@ pub(super) fn commit(store: &Store, mut commit: Commit) -> Result<Committed, Rep
 }
 
 /// Begins another epoch with the next revision.
-pub(super) fn accept(store: &Store, author: &str, reason: Option<&str>) -> Result<Head, RepositoryError> {
-    let transaction = store.database.begin_write()?;
+pub(super) fn accept(
+    store: &Store,
+    database: &Database,
+    author: &str,
+    reason: Option<&str>,
+) -> Result<Head, RepositoryError> {
+    let transaction = database.begin_write()?;
     let before = head(&transaction.open_table(META)?, &transaction.open_table(COMMITS)?)?;
     let (epoch, now, revision) = (new_epoch()?, store.now(), Revision(before.revision.0 + 1));
     {
@@ -59,7 +64,7 @@ fn finish(
 ) -> Result<(), RepositoryError> {
     transaction.open_table(COMMITS)?.insert(revision.0, (store.now().as_microsecond(), author, reason))?;
     transaction.commit()?;
-    store.announced.send_replace(revision);
+    store.announce(revision);
     Ok(())
 }
 
