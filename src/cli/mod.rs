@@ -8,6 +8,7 @@ mod describe;
 mod descriptor;
 mod doctor;
 mod explain;
+mod import;
 mod rules;
 mod serve;
 mod settings;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::{FAILURE, Format, describe, print};
+use super::{FAILURE, Format, describe, import, print};
 use crate::rules::files::{self, Loaded, Sources};
 use crate::rules::report::Report;
 
@@ -15,6 +15,8 @@ use crate::rules::report::Report;
 pub enum Command {
     /// Check rule files, and report every mistake in them
     Validate(Validate),
+    /// Turn the rules of another rate limiter into rule files
+    Import(import::Args),
     /// List the rules in force in a running server
     Describe(describe::Args),
 }
@@ -48,6 +50,7 @@ pub struct Validate {
 pub fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Validate(args) => validate(&args),
+        Command::Import(args) => import::run(&args),
         Command::Describe(args) => describe::run(&args),
     }
 }
