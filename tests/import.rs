@@ -263,7 +263,7 @@ proptest! {
         limits in prop::collection::vec(wanted(), 1..5),
         requests in prop::collection::vec(asked(), 1..40),
     ) {
-        // Alone, because a limit that allows more leaves less to the others.
+        // Alone and hit by hit, because what allows more leaves less to what comes after.
         for limit in limits {
             let alone = [limit];
             let imported = imported(&file(&alone));
@@ -274,6 +274,7 @@ proptest! {
             let limiter = limiter(&imported);
             let mut model = Limitador::default();
             for request in &requests {
+                let request = &Asked { hits: 1, ..request.clone() };
                 let (allowed, ours) = (model.allows(&kept, request), decide(&limiter, &imported, request));
                 prop_assert!(ours || !allowed, "{:?} is denied, which limitador allows\n{}", request, file(&alone));
             }

@@ -7,10 +7,12 @@
 //!
 //! - [`file`] reads the text, and refuses what limitador would misread,
 //! - [`expression`] reads conditions and variables,
+//! - [`order`] orders the entries of descriptors,
 //! - [`values`] tells the values of an entry apart, and [`place`] puts the limits of a domain in a tree by that.
 
 mod expression;
 mod file;
+mod order;
 mod place;
 #[cfg(test)]
 mod tests;
@@ -29,6 +31,7 @@ use crate::rules::report::{Diagnostic, Report, Severity};
 
 use expression::{conditions, variable};
 use file::ForeignLimit;
+use order::{Shape, put_in_order};
 use place::{Candidate, Fate, Step, place};
 use values::Test;
 
@@ -251,29 +254,21 @@ fn one(limit: &ForeignLimit) -> Result<Translated<'_>, (Origin, String)> {
 }
 
 /// One order of entries for each set of keys, and one descriptor of the request it is taken from.
-///
-/// A key whose values a limit counts together, without naming them, goes last: where it came first, the values that
-/// other limits name would split that limit's counter.
 fn in_order<'l>(translated: Vec<Translated<'l>>, findings: &mut Vec<Found>) -> Vec<Translated<'l>> {
-    let counted_together = |step: &&Step| !step.variable && step.listed().is_none();
-    let last: HashSet<String> = translated
-        .iter()
-        .flat_map(|one| one.candidate.steps.iter().filter(counted_together))
-        .map(|step| step.key.clone())
-        .collect();
-    let mut shapes: HashMap<BTreeSet<String>, (Vec<String>, Option<u32>, u32)> = HashMap::new();
     // Limits on every request last, so that they give way to limits on an entry of that name.
     let (of_entries, of_all): (Vec<_>, Vec<_>) = translated.into_iter().partition(|one| one.descriptor.is_some());
-    let mut ordered = Vec::new();
-    for mut one in of_entries.into_iter().chain(of_all) {
-        let steps = &mut one.candidate.steps;
+    let mut shapes: Vec<Shape> = Vec::new();
+    let mut known: HashMap<BTreeSet<String>, (usize, Option<u32>, u32)> = HashMap::new();
+    let mut placed = Vec::new();
+    for one in of_entries.into_iter().chain(of_all) {
+        let steps = &one.candidate.steps;
         let set: BTreeSet<String> = steps.iter().map(|step| step.key.clone()).collect();
-        let (order, descriptor, line) = shapes.entry(set).or_insert_with(|| {
-            let mut order: Vec<String> = steps.iter().map(|step| step.key.clone()).collect();
-            order.sort_by_key(|key| last.contains(key));
-            (order, one.descriptor, one.candidate.origin.line)
+        let (shape, descriptor, line) = *known.entry(set).or_insert_with(|| {
+            let keys = steps.iter().map(|step| step.key.clone()).collect();
+            shapes.push(Shape { keys, together: HashSet::new() });
+            (shapes.len() - 1, one.descriptor, one.limit.at.line)
         });
-        if *descriptor != one.descriptor {
+        if descriptor != one.descriptor {
             let why = format!(
                 "line {line} is about the same entries of another descriptor, and rules do not tell descriptors apart by \
                  their places; have Envoy name the entries otherwise"
@@ -281,7 +276,14 @@ fn in_order<'l>(translated: Vec<Translated<'l>>, findings: &mut Vec<Found>) -> V
             findings.push((one.limit.at, Outcome::NoEquivalent, describe(one.limit), why));
             continue;
         }
-        steps.sort_by_key(|step| order.iter().position(|key| *key == step.key));
+        let together = steps.iter().filter(|step| !step.variable && step.listed().is_none());
+        shapes[shape].together.extend(together.map(|step| step.key.clone()));
+        placed.push((shape, one));
+    }
+    put_in_order(&mut shapes);
+    let mut ordered = Vec::with_capacity(placed.len());
+    for (shape, mut one) in placed {
+        one.candidate.steps.sort_by_key(|step| shapes[shape].keys.iter().position(|key| *key == step.key));
         ordered.push(one);
     }
     ordered.sort_by_key(|one| one.limit.at);

@@ -67,6 +67,8 @@ pub(super) struct Fate {
 pub(super) enum Clash {
     #[error("its pattern for '{key}' overlaps that of line {line}, and a descriptor takes one branch only")]
     Overlap { key: String, line: u32 },
+    #[error("its own patterns for '{key}' overlap, and a descriptor takes one branch only")]
+    OverlapsItself { key: String },
     #[error("line {line} counts the values of '{key}' {other}, which one rule cannot do both ways for the same values")]
     Counting { key: String, line: u32, other: &'static str },
 }
@@ -242,24 +244,28 @@ impl Builder<'_> {
         let mut kept = Vec::with_capacity(members.len());
         for member in members {
             let step = &self.candidates[member].steps[depth];
-            let globs = || {
-                step.tests.iter().filter_map(|(test, _)| match test {
-                    Test::Like(glob) => Some(glob),
-                    Test::Is(_) => None,
-                })
-            };
-            let is_known = |glob: &Glob| accepted.iter().any(|(_, known)| *known == glob);
-            let overlapped = |glob: &Glob| accepted.iter().find(|(_, other)| !glob.is_comparable(other));
-            let other = globs().filter(|glob| !is_known(glob)).find_map(overlapped);
-            if let Some(&(other, _)) = other {
-                let line = self.candidates[other].origin.line;
-                self.clash(member, Clash::Overlap { key: step.key.clone(), line });
-                continue;
-            }
-            for glob in globs() {
-                if !accepted.iter().any(|(_, known)| *known == glob) {
-                    accepted.push((member, glob));
+            let globs = step.tests.iter().filter_map(|(test, _)| match test {
+                Test::Like(glob) => Some(glob),
+                Test::Is(_) => None,
+            });
+            let before = accepted.len();
+            let mut clash = None;
+            for glob in globs {
+                if accepted.iter().any(|(_, known)| *known == glob) {
+                    continue;
                 }
+                clash = accepted.iter().find(|(_, other)| !glob.is_comparable(other)).map(|(other, _)| *other);
+                if clash.is_some() {
+                    break;
+                }
+                accepted.push((member, glob));
+            }
+            if let Some(other) = clash {
+                accepted.truncate(before);
+                let (key, line) = (step.key.clone(), self.candidates[other].origin.line);
+                let clash = if other == member { Clash::OverlapsItself { key } } else { Clash::Overlap { key, line } };
+                self.clash(member, clash);
+                continue;
             }
             kept.push(member);
         }
