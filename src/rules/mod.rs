@@ -3,6 +3,7 @@
 //! - [`yaml`] turns the text of one file into a [`DomainSpec`](crate::core::spec::DomainSpec), with every mistake in it,
 //! - [`form`] is one rule in JSON,
 //! - [`files`] finds the files, reads them and compiles one [`RuleSet`](crate::core::ruleset::RuleSet) of them,
+//! - [`import`] turns rules of other rate limiters into ours,
 //! - [`watch`] does so again whenever they change,
 //! - [`report`] is how mistakes are told,
 //! - [`repository`] is where rules are kept that change while the server runs,
@@ -14,6 +15,7 @@ pub mod copies;
 pub mod duration;
 pub mod files;
 pub mod form;
+pub mod import;
 pub mod live;
 pub mod report;
 pub mod repository;

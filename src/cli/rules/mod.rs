@@ -10,6 +10,7 @@ mod describe;
 mod export;
 mod get;
 mod history;
+mod import;
 mod list;
 mod overrides;
 mod rollback;
@@ -24,6 +25,8 @@ use std::process::ExitCode;
 pub enum Command {
     /// Check rule files, and report every mistake in them
     Validate(validate::Args),
+    /// Turn the rules of another rate limiter into rule files
+    Import(import::Args),
     /// List the rules in force in a running server
     Describe(describe::Args),
     /// List the rules that a server keeps
@@ -55,6 +58,7 @@ pub enum Command {
 pub fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Validate(args) => validate::run(&args),
+        Command::Import(args) => import::run(&args),
         Command::Describe(args) => describe::run(&args),
         Command::List(args) => list::run(&args),
         Command::Get(args) => get::run(&args),

@@ -29,6 +29,7 @@ use level::Level;
 
 pub use compile::{CompileError, CompileErrorKind, MAX_DEPTH};
 pub use explain::{Alternative, Explanation, Step};
+pub(crate) use wildcard::Pattern;
 
 /// Every domain with its rules.
 #[derive(Debug, Default)]

@@ -16,7 +16,7 @@ const SCAN_LIMIT: usize = 16;
 
 /// A pattern with at least one `*`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Pattern {
+pub(crate) struct Pattern {
     prefix: Box<[u8]>,
     middles: Box<[Box<[u8]>]>,
     suffix: Box<[u8]>,
@@ -24,7 +24,7 @@ pub(super) struct Pattern {
 
 impl Pattern {
     /// The pattern of `text`, or `None` when there is no `*` in it.
-    pub(super) fn parse(text: &str) -> Option<Self> {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
         let (prefix, rest) = text.split_once('*')?;
         let (middles, suffix) = rest.rsplit_once('*').unwrap_or(("", rest));
         let middles = middles.split('*').filter(|part| !part.is_empty()).map(|part| part.as_bytes().into());
@@ -32,7 +32,7 @@ impl Pattern {
     }
 
     /// Whether the whole `text` matches.
-    pub(super) fn matches(&self, text: &[u8]) -> bool {
+    pub(crate) fn matches(&self, text: &[u8]) -> bool {
         text.strip_prefix(&*self.prefix).is_some_and(|rest| self.rest_matches(rest))
     }
 

@@ -6,14 +6,14 @@
 
 mod document;
 mod fields;
-mod keys;
+pub(super) mod keys;
 mod limits;
 mod metadata;
 mod problem;
-mod scalar;
+pub(super) mod scalar;
 #[cfg(test)]
 mod tests;
-mod tree;
+pub(super) mod tree;
 
 use crate::core::spec::DomainSpec;
 

@@ -15,9 +15,9 @@ pub(super) const MAX_ALIASED: u64 = 1_000_000;
 
 /// A place in the text; line and column count from 1.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Mark {
-    pub(super) line: u32,
-    pub(super) column: u32,
+pub(in crate::rules) struct Mark {
+    pub(in crate::rules) line: u32,
+    pub(in crate::rules) column: u32,
 }
 
 impl From<Marker> for Mark {
@@ -29,13 +29,13 @@ impl From<Marker> for Mark {
 
 /// Index of a node in its tree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct NodeId(u32);
+pub(in crate::rules) struct NodeId(u32);
 
 /// A node.
 #[derive(Debug)]
-pub(super) struct Node<'a> {
-    pub(super) at: Mark,
-    pub(super) kind: Kind<'a>,
+pub(in crate::rules) struct Node<'a> {
+    pub(in crate::rules) at: Mark,
+    pub(in crate::rules) kind: Kind<'a>,
     /// Nodes below and including this one, aliases expanded.
     size: u64,
     /// Levels below this one, aliases expanded.
@@ -44,7 +44,7 @@ pub(super) struct Node<'a> {
 
 /// What a node is.
 #[derive(Debug)]
-pub(super) enum Kind<'a> {
+pub(in crate::rules) enum Kind<'a> {
     Scalar(Scalar<'a>),
     List(Vec<NodeId>),
     Map(Vec<(NodeId, NodeId)>),
@@ -52,27 +52,27 @@ pub(super) enum Kind<'a> {
 
 /// A scalar's text and meaning.
 #[derive(Debug)]
-pub(super) struct Scalar<'a> {
-    pub(super) text: Cow<'a, str>,
-    pub(super) meaning: Meaning,
+pub(in crate::rules) struct Scalar<'a> {
+    pub(in crate::rules) text: Cow<'a, str>,
+    pub(in crate::rules) meaning: Meaning,
 }
 
 /// A document.
 #[derive(Debug)]
-pub(super) struct Tree<'a> {
+pub(in crate::rules) struct Tree<'a> {
     nodes: Vec<Node<'a>>,
     /// `None` when there is nothing but comments.
-    pub(super) root: Option<NodeId>,
+    pub(in crate::rules) root: Option<NodeId>,
     /// Where something follows the first document, which is all that is read.
-    pub(super) rest: Option<Mark>,
+    pub(in crate::rules) rest: Option<Mark>,
 }
 
 /// Why there is no tree.
 #[derive(Debug)]
-pub(super) struct SyntaxError {
-    pub(super) at: Mark,
-    pub(super) message: String,
-    pub(super) help: Option<&'static str>,
+pub(in crate::rules) struct SyntaxError {
+    pub(in crate::rules) at: Mark,
+    pub(in crate::rules) message: String,
+    pub(in crate::rules) help: Option<&'static str>,
 }
 
 impl SyntaxError {
@@ -103,12 +103,12 @@ impl From<ScanError> for SyntaxError {
 
 impl<'a> Tree<'a> {
     /// Reads the first document of a text.
-    pub(super) fn parse(text: &'a str) -> Result<Self, SyntaxError> {
+    pub(in crate::rules) fn parse(text: &'a str) -> Result<Self, SyntaxError> {
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         Builder::default().build(text).map_err(|error| SyntaxError { at: within(error.at, text), ..error })
     }
 
-    pub(super) fn node(&self, id: NodeId) -> &Node<'a> {
+    pub(in crate::rules) fn node(&self, id: NodeId) -> &Node<'a> {
         &self.nodes[id.0 as usize]
     }
 }
