@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use super::{Context, StartError};
 use crate::config;
+use crate::limiter::Description;
 use crate::rules::files::{Loaded, Location, RuntimeRoot, Sources, embedded, load};
 use crate::rules::report::Report;
 use crate::rules::watch::{Options, Watcher, watch};
@@ -101,7 +102,8 @@ fn changed(context: &Context, read: Result<Loaded, Report>) {
 fn publish(context: &Context, loaded: Loaded) {
     let rules = loaded.rules.rule_count();
     context.rule_files.store(Arc::new(loaded.files));
-    let revision = context.limiter.publish(loaded.rules);
+    let source = if sources(&context.config.rules).is_some() { "files" } else { "built in" };
+    let revision = context.limiter.publish(loaded.rules, Description { source: source.into() });
     context.metrics.rule_loads().loaded(revision, rules);
     context.health.rules_loaded();
     for warning in &loaded.warnings {
