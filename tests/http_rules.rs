@@ -39,7 +39,10 @@ fn a_customers_limit_is_set_in_a_line_and_changed_and_deleted() {
     assert_eq!((shown.status, shown.header("etag")), (200, Some("\"2\"")));
     assert_eq!(shown.json()["rate_limit"]["requests_per_unit"], 6);
     let deleted = api.delete("/rate-limit/rules/edge/user_id=123");
-    assert_eq!((deleted.status, &deleted.json()["deleted"], &deleted.json()["revision"]), (200, &json!(true), &json!(3)));
+    assert_eq!(
+        (deleted.status, &deleted.json()["deleted"], &deleted.json()["revision"]),
+        (200, &json!(true), &json!(3))
+    );
     assert_problem(&api.get("/rate-limit/rules/edge/user_id=123"), 404, "there is no rule user_id=123 of domain edge");
     assert_problem(&api.delete("/rate-limit/rules/edge/user_id=123"), 404, "there is no rule");
     let again = api.put("/rate-limit/rules", json!({ "user_id": "123", "limit_per_minute": 6 }));
@@ -74,7 +77,11 @@ fn the_full_form_takes_a_path_or_a_descriptor() {
     let mut body = rule(5);
     body["descriptor"] = json!([{ "key": "user_id", "value": "a,b" }, { "key": "path" }]);
     assert_eq!(api.put("/rate-limit/rules", body).json()["path"], "user_id=a%2Cb,path");
-    assert_eq!(api.get("/rate-limit/rules/edge/user_id=a%252Cb,path").status, 200, "percent-encoded once more in a URL");
+    assert_eq!(
+        api.get("/rate-limit/rules/edge/user_id=a%252Cb,path").status,
+        200,
+        "percent-encoded once more in a URL"
+    );
 }
 
 #[test]
@@ -219,10 +226,15 @@ fn everything_goes_back_at_once() {
     api.put("/rate-limit/rules/edge/user_id=1", rule(2));
     api.put("/rate-limit/rules/edge/user_id=2", rule(2));
     api.put("/rate-limit/domains/edge", json!({ "charge": "independent" }));
-    let moved = api.call("POST", "/rate-limit/rules:rollback", &[("if-match", "\"1\"")], Some(json!({ "revision": 1 })));
+    let moved =
+        api.call("POST", "/rate-limit/rules:rollback", &[("if-match", "\"1\"")], Some(json!({ "revision": 1 })));
     assert_problem(&moved, 412, "the rules are at revision 4, not 1");
     let back = api.post("/rate-limit/rules:rollback", json!({ "revision": 1 }));
-    assert_eq!((back.status, &back.json()["changed"], &back.json()["revision"]), (200, &json!(3), &json!(5)), "{back:?}");
+    assert_eq!(
+        (back.status, &back.json()["changed"], &back.json()["revision"]),
+        (200, &json!(3), &json!(5)),
+        "{back:?}"
+    );
     assert_eq!(api.get("/rate-limit/rules/edge/user_id=1").json()["rate_limit"]["requests_per_unit"], 1);
     assert_eq!(api.get("/rate-limit/rules/edge/user_id=2").status, 404);
     assert_eq!(api.get("/rate-limit/domains/edge").status, 404);
@@ -279,9 +291,11 @@ fn a_repository_that_is_away_is_told_and_decisions_go_on() {
     let api = open();
     let at = "/rate-limit/rules/edge/user_id=1";
     api.put(at, rule(1));
-    let away = RepositoryError::Unavailable { reason: "connection refused".into(), retry_after: Duration::from_secs(7) };
+    let away =
+        RepositoryError::Unavailable { reason: "connection refused".into(), retry_after: Duration::from_secs(7) };
     api.fail_with(Some(away));
-    for answer in [api.put(at, rule(2)), api.get(at), api.delete(at), api.get("/rate-limit/rules"), api.get("/tokens")] {
+    for answer in [api.put(at, rule(2)), api.get(at), api.delete(at), api.get("/rate-limit/rules"), api.get("/tokens")]
+    {
         assert_problem(&answer, 503, "the rule repository is away: connection refused");
         assert_eq!(answer.header("retry-after"), Some("7"));
     }

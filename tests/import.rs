@@ -195,7 +195,7 @@ fn limiter(imported: &Imported) -> TestLimiter {
         [domain] => load_text("shop.yaml", &write(domain)).unwrap_or_else(|report| panic!("{report}")).rules,
         more => panic!("{more:?}"),
     };
-    limiter.publish(rules);
+    limiter.publish(rules, tidegate::limiter::Description::default());
     limiter
 }
 

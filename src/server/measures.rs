@@ -59,9 +59,12 @@ pub fn register(context: &Arc<Context>, loads: &[Arc<Load>], refused: Arc<Refuse
         });
     }
     let access = context.access.clone();
-    metrics.counters("refused_calls", "Calls that were not allowed, over HTTP and for administration", "reason", move || {
-        access.refused()
-    });
+    metrics.counters(
+        "refused_calls",
+        "Calls that were not allowed, over HTTP and for administration",
+        "reason",
+        move || access.refused(),
+    );
     let acceptors: Vec<_> = tls.iter().flatten().map(|&acceptor| acceptor.clone()).collect();
     if !acceptors.is_empty() {
         let sum = |read: fn(&TlsAcceptor) -> u64| {

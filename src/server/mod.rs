@@ -40,13 +40,13 @@ use tokio::time::sleep;
 use tonic::service::Routes;
 use tonic_health::pb::health_server::HealthServer;
 
+use self::access::Access;
 use self::connection::Shared;
 pub use self::context::Context;
 use self::context::Limiter;
 use self::health::{Health, HealthService};
 use self::http::listener::{Bounds, HttpListener, serve};
 use self::listener::{BindError, GrpcListener, UnixSocket, bind_tcp};
-use self::access::Access;
 use self::rls::RateLimitService;
 use self::rule_store::RuleStore;
 use self::shutdown::{Phase, Shutdown};
@@ -223,8 +223,7 @@ pub fn start_with(config: Config, rule_store: Option<RuleStore>) -> Result<Runni
     // Sockets and timers belong to the background until a worker takes a connection over.
     let entered = handle.enter();
     let listeners = Listeners::bind(&config, http_tls.clone())?;
-    let watcher =
-        sources.map(|sources| rules::files::keep_in_force(&context, sources, first)).transpose()?;
+    let watcher = sources.map(|sources| rules::files::keep_in_force(&context, sources, first)).transpose()?;
     if let Some(kept) = kept {
         rules::kept::follow(&context, kept, &handle)?;
     }

@@ -66,12 +66,7 @@ fn row(record: &Value) -> Vec<String> {
 }
 
 /// Everything that a list has, page by page.
-pub fn pages(
-    api: &ApiArgs,
-    path: &str,
-    filter: Vec<(&str, Option<String>)>,
-    member: &str,
-) -> anyhow::Result<Vec<Value>> {
+pub fn pages(api: &ApiArgs, path: &str, filter: Vec<(&str, Option<String>)>) -> anyhow::Result<Vec<Value>> {
     let mut all = Vec::new();
     let mut cursor = None;
     loop {

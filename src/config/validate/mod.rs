@@ -93,7 +93,9 @@ fn listeners(config: &Config, found: &mut Findings) {
     for (section, tls) in [("grpc.tls", &grpc.tls), ("http.tls", &config.http.tls)] {
         let Some(tls) = tls else { continue };
         found.check(format!("{section}.client_san"), tls.client_san.is_empty() || tls.client_ca.is_some(), || {
-            format!("names of client certificates are checked only when clients must show one; set {section}.client_ca too")
+            format!(
+                "names of client certificates are checked only when clients must show one; set {section}.client_ca too"
+            )
         });
     }
     let sockets = (&grpc.unix_socket, &config.http.unix_socket);

@@ -57,7 +57,7 @@ impl State {
                 Ok(())
             }
             Some(Ok(content)) => self.put(&subject, content, now),
-            Some(Err(Unreadable(reason))) => Err(reason),
+            Some(Err(Unreadable(reason, _))) => Err(reason),
         };
         match result {
             Ok(()) => drop(self.unreadable.remove(&subject)),
@@ -110,9 +110,9 @@ impl State {
                     let settings = earlier.rules.domain(domain.as_bytes()).map(|domain| domain.settings);
                     settings.map(|settings| self.rules.set_domain(domain, Some(settings))).is_some()
                 }
-                Subject::Rule(domain, path) => earlier
-                    .rule_below(domain, path)
-                    .is_some_and(|rule| self.put_rule(domain, path, rule).is_ok()),
+                Subject::Rule(domain, path) => {
+                    earlier.rule_below(domain, path).is_some_and(|rule| self.put_rule(domain, path, rule).is_ok())
+                }
                 Subject::Override(domain, path) => {
                     let held = earlier.overridden.get(&(domain.clone(), path.clone()));
                     held.is_some_and(|held| self.put_override(domain, path, held.over.clone()).is_ok())

@@ -28,7 +28,7 @@ fn over(amount: u64, until: i64) -> Option<Result<Content, Unreadable>> {
 }
 
 fn bad() -> Option<Result<Content, Unreadable>> {
-    Some(Err(Unreadable("rate_limit.unit: unknown unit 'eon'".to_owned())))
+    Some(Err(Unreadable("rate_limit.unit: unknown unit 'eon'".to_owned(), serde_json::Value::Null)))
 }
 
 fn rule_at(path: &str) -> Subject {

@@ -42,11 +42,7 @@ impl RuleRepository for Repository {
         each!(self, one => one.list(filter, page).await)
     }
 
-    async fn history(
-        &self,
-        subject: Option<&Subject>,
-        page: Page<Revision>,
-    ) -> Result<Vec<Version>, RepositoryError> {
+    async fn history(&self, subject: Option<&Subject>, page: Page<Revision>) -> Result<Vec<Version>, RepositoryError> {
         each!(self, one => one.history(subject, page).await)
     }
 

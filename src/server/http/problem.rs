@@ -255,6 +255,7 @@ impl From<RepositoryError> for Problem {
                 let detail = format!("{text}; read what is there before you try again");
                 Self::new(Kind::OutcomeUnknown, detail).with("outcome", "unknown")
             }
+            RepositoryError::TokenExists(_) => Self::new(Kind::Conflict, text),
             RepositoryError::Unusable(_) => Self::new(Kind::Internal, text),
         }
     }

@@ -89,7 +89,7 @@ fn changed(context: &Context, read: Result<Loaded, Report>) {
 
 fn take(context: &Context, loaded: Loaded) {
     context.rule_files.store(Arc::new(loaded.files));
-    publish(context, loaded.rules);
+    publish(context, loaded.rules, "files");
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }

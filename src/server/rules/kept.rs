@@ -14,7 +14,6 @@ use crate::rules::live::{Keeper, KeeperOptions, Live, Seat, Source, State};
 use crate::rules::repository::choice::Repository;
 use crate::rules::repository::embedded::Embedded;
 use crate::rules::repository::{Commit, RepositoryError, Revision, RuleRepository as _};
-use crate::rules::{files, manage};
 use crate::server::rule_store::RuleStore;
 use crate::server::{Context, StartError};
 
@@ -40,7 +39,9 @@ impl Kept {
         let applied = move |revision| {
             let live = live.clone();
             // Whoever asks waits no longer than he likes.
-            Box::pin(async move { drop(live.reaches(revision, FIRST_RULES_WITHIN).await) }) as BoxFuture<'static, ()>
+            Box::pin(async move {
+                live.reaches(revision, FIRST_RULES_WITHIN).await;
+            }) as BoxFuture<'static, ()>
         };
         RuleStore::new(Arc::clone(&self.repository), Arc::new(applied))
     }
@@ -66,12 +67,7 @@ pub fn open(config: &Config, background: &Handle) -> Result<Kept, StartError> {
 /// A repository in memory that begins with the built-in examples.
 async fn examples() -> Result<Embedded, RepositoryError> {
     let repository = Embedded::in_memory(SystemClock::default())?;
-    let example: Vec<_> = files::example().into_iter().collect();
-    let mistake = |errors: Vec<manage::TreeError>| {
-        let reasons: Vec<String> = errors.iter().map(ToString::to_string).collect();
-        RepositoryError::Unusable(format!("the examples built in have mistakes: {}", reasons.join("; ")))
-    };
-    let changes = manage::diff(&[], &example).map_err(mistake)?.into_changes();
+    let changes = Vec::new();
     let reason = Some("the examples built in".into());
     repository.commit(Commit { author: "tidegate".into(), reason, base: None, changes }).await?;
     tracing::info!("rules changed here are lost at the end; rules.repository_file or DATABASE_URL keeps them");
@@ -88,7 +84,7 @@ pub fn follow(context: &Arc<Context>, kept: Kept, background: &Handle) -> Result
     let served = Arc::downgrade(context);
     let take = move |state: &State| {
         if let Some(context) = served.upgrade() {
-            publish(&context, state.rules.clone());
+            publish(&context, state.rules.clone(), source.name());
         }
     };
     let keeper = Keeper::new(repository, KeeperOptions::new(source), Timestamp::now, seat, take);
@@ -98,7 +94,8 @@ pub fn follow(context: &Arc<Context>, kept: Kept, background: &Handle) -> Result
     if there == Some(true) {
         return Ok(());
     }
-    let reason = live.status().standing().away.map_or_else(|| "they take long to read".to_owned(), |(_, reason)| reason);
+    let reason =
+        live.status().standing().away.map_or_else(|| "they take long to read".to_owned(), |(_, reason)| reason);
     if context.config.rules.required {
         return Err(StartError::NoRules(reason));
     }

@@ -5,11 +5,12 @@ pub mod kept;
 
 use super::Context;
 use crate::core::ruleset::RuleSet;
+use crate::limiter::Description;
 
 /// Puts a rule set in force.
-fn publish(context: &Context, rules: RuleSet) {
+fn publish(context: &Context, rules: RuleSet, source: &'static str) {
     let count = rules.rule_count();
-    let revision = context.limiter.publish(rules);
+    let revision = context.limiter.publish(rules, Description { source: source.into() });
     context.metrics.rule_loads().loaded(revision, count);
     context.health.rules_loaded();
     tracing::info!(revision, rules = count, "rules are in force");

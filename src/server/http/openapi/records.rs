@@ -269,9 +269,10 @@ together!(SetWholeRule, "A whole rule and where it is.", true, Place, RuleForm, 
 
 /// One of several schemas.
 fn any_of(names: [&str; 3]) -> RefOr<Schema> {
-    let any = names.iter().filter(|name| !name.is_empty()).fold(AnyOfBuilder::new(), |any, name| {
-        any.item(Ref::from_schema_name(*name))
-    });
+    let any = names
+        .iter()
+        .filter(|name| !name.is_empty())
+        .fold(AnyOfBuilder::new(), |any, name| any.item(Ref::from_schema_name(*name)));
     RefOr::T(Schema::AnyOf(any.build()))
 }
 

@@ -48,10 +48,7 @@ pub fn routes() -> Router<Arc<Api>> {
         .route("/rate-limit/history", get(history::all))
         .route("/rate-limit/domains/{domain}", get(domains::get).merge(put(domains::put)))
         .route("/rate-limit/overrides", get(overrides::all))
-        .route(
-            "/rate-limit/overrides/{domain}/{path}",
-            get(overrides::get).put(overrides::put).delete(overrides::end),
-        )
+        .route("/rate-limit/overrides/{domain}/{path}", get(overrides::get).put(overrides::put).delete(overrides::end))
 }
 
 /// The rules that can be changed.

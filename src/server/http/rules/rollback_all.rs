@@ -7,12 +7,12 @@ use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 
 use super::super::gate::Writer;
+use super::super::openapi::records::{HeadDocument, Rollback};
 use super::super::openapi::refusals;
 use super::super::problem::{Kind, Problem};
 use super::body::{Body, invalid};
 use super::change::{Audit, commit_and_log, to_the_end};
 use super::rollback::take_revision;
-use super::super::openapi::records::{HeadDocument, Rollback};
 use super::{Store, preconditions, whole};
 use crate::rules::repository::record::Revision;
 use crate::rules::repository::{Change, Commit, RuleRepository as _};

@@ -1,8 +1,11 @@
 //! Matching: preference, depth, wildcards with and without the index, metric names, explanations.
 
+mod edits;
+
 use proptest::prelude::*;
 
-use super::wildcard::{Pattern, PatternSet};
+use super::pattern_set::{Member, PatternSet};
+use super::wildcard::Pattern;
 use super::{CompileErrorKind, RuleSet};
 use crate::core::clock::Micros;
 use crate::core::descriptor::Entry;
@@ -243,6 +246,24 @@ fn matches_slowly(pattern: &[u8], text: &[u8]) -> bool {
     }
 }
 
+/// A set of patterns in this order; each leads to its position. Of equal ones the first is taken.
+fn pattern_set(patterns: &[String]) -> PatternSet<usize> {
+    let mut set = PatternSet::default();
+    for (target, text) in patterns.iter().enumerate() {
+        let pattern = Pattern::parse(text).unwrap();
+        if set.get(&pattern, text).is_none() {
+            set.insert(Member { order: target as u32, text: text.as_str().into(), pattern, target });
+        }
+    }
+    set
+}
+
+/// What a scan of those patterns finds that are left.
+fn scan(patterns: &[String], left: impl Fn(usize) -> bool, text: &str) -> Option<usize> {
+    let matches = |at: &usize| left(*at) && matches_slowly(patterns[*at].as_bytes(), text.as_bytes());
+    (0..patterns.len()).find(matches)
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 
@@ -256,12 +277,29 @@ proptest! {
     fn the_index_finds_what_a_scan_finds(
         patterns in proptest::collection::vec("[ab*]{0,5}\\*[ab*]{0,5}", 1..120),
         texts in proptest::collection::vec("[ab]{0,10}", 1..40),
+        taken in proptest::collection::hash_set(0usize..120, 0..120),
     ) {
-        let parsed = || patterns.iter().enumerate().map(|(at, text)| (Pattern::parse(text).unwrap(), at)).collect();
-        let set = PatternSet::new(parsed());
-        for text in texts {
-            let scanned = patterns.iter().position(|pattern| matches_slowly(pattern.as_bytes(), text.as_bytes()));
-            prop_assert_eq!(set.first_match(text.as_bytes()).copied(), scanned, "{}", text);
+        let mut set = pattern_set(&patterns);
+        let whole = set.clone();
+        for text in &texts {
+            let found = set.first_match(text.as_bytes()).map(|member| member.target);
+            prop_assert_eq!(found, scan(&patterns, |_| true, text), "{}", text);
+        }
+        let is_first = |at: usize| patterns.iter().position(|other| *other == patterns[at]) == Some(at);
+        for &at in taken.iter().filter(|at| **at < patterns.len()) {
+            let pattern = Pattern::parse(&patterns[at]).unwrap();
+            if is_first(at) {
+                *set.get_mut(&pattern, &patterns[at]).unwrap() = 1_000;
+                prop_assert_eq!(set.take(&pattern, &patterns[at]), Some(1_000));
+            }
+        }
+        let left = |at: usize| is_first(at) && !taken.contains(&at);
+        prop_assert_eq!(set.members().len(), (0..patterns.len()).filter(|at| left(*at)).count());
+        for text in &texts {
+            let found = set.first_match(text.as_bytes()).map(|member| member.target);
+            prop_assert_eq!(found, scan(&patterns, left, text), "{}", text);
+            let found = whole.first_match(text.as_bytes()).map(|member| member.target);
+            prop_assert_eq!(found, scan(&patterns, |_| true, text), "a clone is not touched: {}", text);
         }
     }
 
@@ -269,13 +307,20 @@ proptest! {
     fn the_index_finds_middles_among_many(
         count in 20usize..300,
         texts in proptest::collection::vec("a[abc]{0,3}m[0-9]{1,3}x[abc]{0,3}b", 1..40),
+        step in 7usize..60,
     ) {
         let patterns: Vec<String> = (0..count).map(|at| format!("a*m{at}x*b")).collect();
-        let parsed = patterns.iter().enumerate().map(|(at, text)| (Pattern::parse(text).unwrap(), at)).collect();
-        let set = PatternSet::new(parsed);
-        for text in texts {
-            let scanned = patterns.iter().position(|pattern| matches_slowly(pattern.as_bytes(), text.as_bytes()));
-            prop_assert_eq!(set.first_match(text.as_bytes()).copied(), scanned, "{}", text);
+        let mut set = pattern_set(&patterns);
+        for text in &texts {
+            let found = set.first_match(text.as_bytes()).map(|member| member.target);
+            prop_assert_eq!(found, scan(&patterns, |_| true, text), "{}", text);
+        }
+        for text in patterns.iter().step_by(step) {
+            prop_assert!(set.take(&Pattern::parse(text).unwrap(), text).is_some());
+        }
+        for text in &texts {
+            let found = set.first_match(text.as_bytes()).map(|member| member.target);
+            prop_assert_eq!(found, scan(&patterns, |at| at % step != 0, text), "{}", text);
         }
     }
 }
