@@ -50,6 +50,9 @@ pub enum Alarm {
 }
 
 impl Alarm {
+    /// Every name.
+    pub const NAMES: [&str; 3] = ["other_epoch", "lower_revision", "loss"];
+
     /// Its name in metrics and health.
     #[must_use]
     pub const fn name(&self) -> &'static str {

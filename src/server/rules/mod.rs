@@ -2,6 +2,7 @@
 
 pub mod files;
 pub mod kept;
+pub mod standing;
 
 use super::Context;
 use crate::core::ruleset::RuleSet;
