@@ -7,7 +7,9 @@
 //! - [`watch`] does so again whenever they change,
 //! - [`report`] is how mistakes are told,
 //! - [`repository`] is where rules are kept that change while the server runs,
-//! - [`copies`] is what of it is kept at hand for when it is away.
+//! - [`copies`] is what of it is kept at hand for when it is away,
+//! - [`live`] keeps the rules in force in step with it,
+//! - [`manage`] is what an operator does to those: apply a text, take something back, look at the difference.
 //!
 //! A rule set is all or nothing: one error in one file, and the set in force stays in force.
 
@@ -17,6 +19,7 @@ pub mod files;
 pub mod form;
 pub mod import;
 pub mod live;
+pub mod manage;
 pub mod report;
 pub mod repository;
 pub mod watch;

@@ -398,7 +398,7 @@ impl<'t, 'a> Reader<'t, 'a> {
         found
     }
 
-    /// A list of texts. `None` when there is none.
+    /// A list of texts, of which one in quotation marks may be empty. `None` when there is none.
     pub(super) fn texts(&mut self, key: Key, field: Option<Field>) -> Option<Vec<(&'t str, Mark)>> {
         let field = field?;
         match self.kind(field.value) {
@@ -407,8 +407,9 @@ impl<'t, 'a> Reader<'t, 'a> {
                 items
                     .iter()
                     .filter_map(|&item| {
-                        let text = self.text(key, Some(Field { value: item, ..field }))?;
-                        Some((text, self.at(item)))
+                        let text = self.text(key, Some(Field { value: item, ..field }));
+                        let is_empty = matches!(self.kind(item), Kind::Scalar(scalar) if scalar.meaning == Meaning::Text && scalar.text.is_empty());
+                        Some((text.or(is_empty.then_some(""))?, self.at(item)))
                     })
                     .collect(),
             ),
