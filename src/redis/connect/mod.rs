@@ -13,13 +13,12 @@ use std::time::Duration;
 
 use fred::clients::{Client, SubscriberClient};
 use fred::types::config::{
-    Config, ConnectionConfig, PerformanceConfig, ReconnectError, ReconnectPolicy, Server, ServerConfig, TcpConfig,
-    TlsConfig, UnresponsiveConfig,
+    ClusterDiscoveryPolicy, Config, ConnectionConfig, PerformanceConfig, ReconnectError, ReconnectPolicy, Server,
+    ServerConfig, TcpConfig, TlsConfig, UnresponsiveConfig,
 };
 
 use self::complaints::Complaints;
-use super::backend::Kind;
-use super::topology::NodeAddress;
+use super::topology::{Kind, NodeAddress};
 use crate::config::redis::{Endpoint, EndpointError, RedisConnection, RedisTls, Secret, Topology};
 
 pub use tls::TlsError;
@@ -28,6 +27,8 @@ pub use tls::TlsError;
 const MAX_COMMANDS: usize = 10_000;
 /// Messages that wait in one subscriber.
 const MAX_MESSAGES: usize = 1_024;
+/// How often a command is sent that no decision waits for: it does no harm twice.
+const BACKGROUND_ATTEMPTS: u32 = 3;
 /// Pauses between attempts to connect: the first, and the longest; each varies by up to the jitter.
 const FIRST_PAUSE: u32 = 50;
 const LONGEST_PAUSE: u32 = 1_000;
@@ -113,6 +114,28 @@ impl Connector {
             client
         };
         (0..self.settings.connections_per_worker.max(1)).map(client).collect()
+    }
+
+    /// A client for the whole deployment, for what no decision waits for; not connected yet. In a cluster it finds its way
+    /// by itself, and while it connects to one node again, none is reached. `deadline` is the time of a command, which
+    /// may be sent again.
+    #[must_use]
+    pub fn background(&self, deadline: Duration) -> Client {
+        let address = match &self.kind {
+            Kind::Single(node) | Kind::Sentinel { primary: node, .. } => node.clone(),
+            // Where it is entered, for the log.
+            Kind::Cluster(nodes) => nodes.first().cloned().unwrap_or_else(|| NodeAddress { host: "".into(), port: 0 }),
+        };
+        let (mut config, mut performance, mut connection, policy) = self.settings_for(&address);
+        if let Kind::Cluster(nodes) = &self.kind {
+            let hosts = nodes.iter().map(|node| Server::new(&*node.host, node.port)).collect();
+            config.server = ServerConfig::Clustered { hosts, policy: ClusterDiscoveryPolicy::UseCache };
+        }
+        performance.default_command_timeout = deadline;
+        connection.max_command_attempts = BACKGROUND_ATTEMPTS;
+        let client = Client::new(config, Some(performance), Some(connection), Some(policy));
+        self.complaints.listen(&client, &address);
+        client
     }
 
     /// A client that listens to channels; not connected yet.

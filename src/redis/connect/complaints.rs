@@ -10,7 +10,7 @@ use fred::interfaces::EventInterface as _;
 use tokio::runtime::Handle;
 use tokio::sync::broadcast::error::RecvError;
 
-use crate::counters::redis::topology::NodeAddress;
+use crate::redis::topology::NodeAddress;
 
 /// How long the same trouble is not told again.
 const SAME: Duration = Duration::from_secs(10);

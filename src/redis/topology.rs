@@ -8,7 +8,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use super::key::SLOTS;
+/// How many slots the keys of a cluster are spread over.
+pub const SLOTS: u16 = 16_384;
 
 /// Where a server listens.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -41,6 +42,22 @@ impl fmt::Display for NodeAddress {
             write!(f, "{}:{}", self.host, self.port)
         }
     }
+}
+
+/// How nodes are found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// One server.
+    Single(NodeAddress),
+    /// The primary that sentinels name.
+    Sentinel {
+        /// Stands for it: its name among the sentinels.
+        primary: NodeAddress,
+        /// Where they are.
+        sentinels: Vec<NodeAddress>,
+    },
+    /// A cluster, entered at any of these.
+    Cluster(Vec<NodeAddress>),
 }
 
 /// Who owns the slots.
