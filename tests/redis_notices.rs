@@ -182,7 +182,7 @@ async fn nothing_is_remembered_while_notices_may_be_missed() {
     let since = Instant::now();
     redis.sigstop();
     wait_until("a server that hangs is noticed", || store.memory().is_suspended());
-    assert!(since.elapsed() < 2 * (notices::PROBE_EVERY + notices::PROBE_TIMEOUT), "{:?}", since.elapsed());
+    assert!(since.elapsed() < 2 * (PROBE_EVERY + PROBE_TIMEOUT), "{:?}", since.elapsed());
     assert!(store.memory().is_empty());
     redis.sigcont();
     wait_until("the subscription stands again", || !store.memory().is_suspended());

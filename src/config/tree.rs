@@ -125,6 +125,11 @@ pub struct Http {
     /// How long a request may take, its body included. More than `0s`, default `10s`.
     #[serde(with = "duration")]
     pub request_timeout: Duration,
+    /// The largest text of `POST /rate-limit/rules:apply`, bytes. 1024 to 256 MiB, default 67108864 (64 MiB).
+    pub max_apply_bytes: usize,
+    /// How long applying it may take. More than `0s`, default `2m`.
+    #[serde(with = "duration")]
+    pub apply_timeout: Duration,
     /// Serve TLS on `address`, reloaded when the files change. Default: none, plain text.
     pub tls: Option<Tls>,
     /// Let everybody change rules and reset counters without a token, here and on the administration listener. For
@@ -140,6 +145,8 @@ impl Default for Http {
             domain: "edge".to_owned(),
             max_body_bytes: 1 << 20,
             request_timeout: Duration::from_secs(10),
+            max_apply_bytes: 64 << 20,
+            apply_timeout: Duration::from_secs(120),
             tls: None,
             allow_unauthenticated: false,
         }

@@ -138,7 +138,8 @@ impl ApiArgs {
         let mut request = Request::builder().method(call.method).uri(call.path).header(HOST, host);
         request = request.header(ACCEPT, "application/json, application/yaml, application/problem+json");
         for (name, value) in call.headers {
-            request = request.header(name, value);
+            let value = HeaderValue::from_bytes(value.as_bytes());
+            request = request.header(name, value.context("a reason is one line of text")?);
         }
         if let Some(token) = self.token()? {
             request = request.header(AUTHORIZATION, token);

@@ -108,16 +108,9 @@ pub struct Why {
 }
 
 impl Why {
-    /// Says it in a call. What a header cannot hold is percent-encoded.
+    /// Says it in a call.
     pub fn said_in(&self, call: Call) -> Call {
-        let encode = |reason: &String| {
-            let encoded = reason.chars().map(|c| match c {
-                ' '..='$' | '&'..='~' => c.to_string(),
-                _ => crate::cli::api::segment(&c.to_string()),
-            });
-            encoded.collect()
-        };
-        call.maybe(REASON, self.reason.as_ref().map(encode))
+        call.maybe(REASON, self.reason.clone())
     }
 }
 

@@ -106,6 +106,8 @@ fn listeners(config: &Config, found: &mut Findings) {
     found.not_empty("http.domain", &config.http.domain);
     found.range("http.max_body_bytes", config.http.max_body_bytes, 1024..=64 * MIB);
     found.positive("http.request_timeout", config.http.request_timeout);
+    found.range("http.max_apply_bytes", config.http.max_apply_bytes, 1024..=256 * MIB);
+    found.positive("http.apply_timeout", config.http.apply_timeout);
 
     // Port 0 takes a free port, so two of them do not meet.
     let grpc = config.grpc.unix_socket.is_none().then_some(("grpc.address", config.grpc.address));

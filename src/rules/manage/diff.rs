@@ -159,7 +159,7 @@ impl Diff {
         match (&before, &after) {
             (None, None) => return,
             (Some(Ok(before)), Some(after)) if is_same(before, after) => return,
-            (Some(Err(Unreadable(reason))), _) => {
+            (Some(Err(Unreadable(reason, _))), _) => {
                 let (subject, reason) = (subject.clone(), reason.clone());
                 self.warnings.push(Warning::Unreadable { subject, reason });
             }

@@ -29,7 +29,7 @@ pub fn rollback(
         let then = then.filter(|then| !matches!(then, Ok(Content::Override(over)) if over.until <= now));
         match then.transpose() {
             Ok(then) => diff.add(&record.subject, Some(&record), then),
-            Err(Unreadable(reason)) => errors.push(NoWayBack { subject: record.subject, reason }),
+            Err(Unreadable(reason, _)) => errors.push(NoWayBack { subject: record.subject, reason }),
         }
     }
     if !errors.is_empty() {

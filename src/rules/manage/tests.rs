@@ -173,7 +173,7 @@ fn what_may_not_be_meant_is_warned_of() {
     let stays = Subject::Override("edge".into(), "path=/a*".parse().unwrap());
     current.push(record(stays.clone(), Content::Override(over)));
     let strange = current.iter_mut().find(|record| record.subject.to_string().contains("user_id=123")).unwrap();
-    strange.content = Some(Err(Unreadable("is newer".to_owned())));
+    strange.content = Some(Err(Unreadable("is newer".to_owned(), serde_json::Value::Null)));
     let (strange, reason) = (strange.subject.clone(), "is newer".to_owned());
     let found = diff(&current, &read("domain: edge\ndescriptors: [{ key: path, value: '/*' }]")).unwrap();
     assert_eq!(
@@ -279,7 +279,8 @@ fn everything_is_as_it_was() {
     let expected: Vec<Expected> = back.into_changes().into_iter().map(|change| change.expected).collect();
     let there = Expected::At(Revision(7));
     assert_eq!(expected, [there, Expected::Absent, there, Expected::Absent]);
-    let strange = (record(subject("a"), rule(true)), Some(Err(Unreadable("is newer".to_owned()))));
+    let strange =
+        (record(subject("a"), rule(true)), Some(Err(Unreadable("is newer".to_owned(), serde_json::Value::Null))));
     let errors = rollback([strange], now).unwrap_err();
     assert!(errors[0].to_string().starts_with("rule a of domain edge cannot be as it was then"));
 }

@@ -10,8 +10,8 @@ use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
 use super::Api;
-use crate::server::rules::standing;
 use super::openapi::decisions::Readiness;
+use crate::server::rules::standing;
 
 /// Whether traffic is welcome, as envoyproxy/ratelimit says it
 #[utoipa::path(

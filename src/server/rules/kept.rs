@@ -14,6 +14,7 @@ use crate::rules::live::{Keeper, KeeperOptions, Live, Seat, Source, State};
 use crate::rules::repository::choice::Repository;
 use crate::rules::repository::embedded::Embedded;
 use crate::rules::repository::{Commit, RepositoryError, Revision, RuleRepository as _};
+use crate::rules::{files, manage};
 use crate::server::rule_store::RuleStore;
 use crate::server::{Context, StartError};
 
@@ -67,7 +68,12 @@ pub fn open(config: &Config, background: &Handle) -> Result<Kept, StartError> {
 /// A repository in memory that begins with the built-in examples.
 async fn examples() -> Result<Embedded, RepositoryError> {
     let repository = Embedded::in_memory(SystemClock::default())?;
-    let changes = Vec::new();
+    let example: Vec<_> = files::example().into_iter().collect();
+    let mistake = |errors: Vec<manage::TreeError>| {
+        let reasons: Vec<String> = errors.iter().map(ToString::to_string).collect();
+        RepositoryError::Unusable(format!("the examples built in have mistakes: {}", reasons.join("; ")))
+    };
+    let changes = manage::diff(&[], &example).map_err(mistake)?.into_changes();
     let reason = Some("the examples built in".into());
     repository.commit(Commit { author: "tidegate".into(), reason, base: None, changes }).await?;
     tracing::info!("rules changed here are lost at the end; rules.repository_file or DATABASE_URL keeps them");

@@ -207,7 +207,7 @@ impl View {
 }
 
 fn parse_content(subject: &Subject, text: &str) -> Result<Content, Unreadable> {
-    let value = serde_json::from_str(text).map_err(|error| Unreadable(format!("is no JSON: {error}")))?;
+    let value = serde_json::from_str(text).map_err(|error| Unreadable(format!("is no JSON: {error}"), text.into()))?;
     read_content(subject, value)
 }
 

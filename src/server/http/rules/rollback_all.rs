@@ -10,10 +10,14 @@ use super::super::gate::Writer;
 use super::super::openapi::records::{HeadDocument, Rollback};
 use super::super::openapi::refusals;
 use super::super::problem::{Kind, Problem};
-use super::body::{Body, invalid};
+use super::body::Body;
 use super::change::{Audit, commit_and_log, to_the_end};
 use super::rollback::take_revision;
 use super::{Store, preconditions, whole};
+use jiff::Timestamp;
+
+use crate::rules::form::FieldProblem;
+use crate::rules::manage;
 use crate::rules::repository::record::Revision;
 use crate::rules::repository::{Change, Commit, RuleRepository as _};
 use crate::server::rule_store::RuleStore;
@@ -66,17 +70,14 @@ async fn changes_back(store: &RuleStore, revision: Revision) -> Result<(Revision
         );
         return Err(Problem::new(Kind::Invalid, detail));
     };
-    let mut changes = Vec::with_capacity(since.records.len());
+    let mut changed = Vec::with_capacity(since.records.len());
     for record in since.records {
-        let content = match store.repository.content_at(&record.subject, revision).await? {
-            None => None,
-            Some(Ok(content)) => Some(content),
-            Some(Err(unreadable)) => {
-                let reason = format!("{} of revision {revision} cannot be used: {unreadable}", record.subject);
-                return Err(invalid("revision", reason));
-            }
-        };
-        changes.push(Change { subject: record.subject, content, expected: Default::default() });
+        let then = store.repository.content_at(&record.subject, revision).await?;
+        changed.push((record, then));
     }
-    Ok((since.head.revision, changes))
+    let diff = manage::rollback(changed, Timestamp::now()).map_err(|errors| {
+        let told = errors.iter().map(|error| FieldProblem::new("revision", error.to_string()));
+        Problem::fields(Kind::Invalid, told.collect())
+    })?;
+    Ok((since.head.revision, diff.into_changes()))
 }

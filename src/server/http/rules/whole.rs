@@ -1,8 +1,9 @@
-//! Answers about all rules at once.
+//! All rules at once: reading them, and answers about them.
 
 use serde_json::{Value, json};
 
-use crate::rules::repository::Committed;
+use super::super::problem::Problem;
+use crate::rules::repository::{Committed, Filter, MAX_PAGE, Page, Record, RuleRepository as _};
 use crate::server::rule_store::RuleStore;
 
 /// Where the repository stands after a change, and whether that is in force here.
@@ -15,4 +16,36 @@ pub async fn document(store: &RuleStore, committed: &Committed) -> Value {
         "changed": changed,
         "in_force": in_force,
     })
+}
+
+/// Every record of these domains. Whoever changes something because of them says on which revision that is based.
+///
+/// # Errors
+/// The repository's.
+pub async fn of_domains(store: &RuleStore, domains: Vec<String>) -> Result<Vec<Record>, Problem> {
+    let mut all = Vec::new();
+    for domain in domains {
+        let filter = Filter { domain: Some(domain), ..Filter::default() };
+        let mut after = None;
+        loop {
+            let page = store.repository.list(&filter, Page { after: after.take(), size: MAX_PAGE }).await?;
+            let full = page.len() >= MAX_PAGE;
+            after = page.last().map(|record| record.subject.clone());
+            all.extend(page);
+            if !full {
+                break;
+            }
+        }
+    }
+    Ok(all)
+}
+
+/// Every record that there is, of one revision.
+///
+/// # Errors
+/// The repository's.
+pub async fn everything(store: &RuleStore) -> Result<Vec<Record>, Problem> {
+    let mut all = Vec::new();
+    store.repository.read_all(|record| all.push(record)).await?;
+    Ok(all)
 }
