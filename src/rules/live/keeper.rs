@@ -85,7 +85,7 @@ pub struct Keeper<R, P> {
     repository: Arc<R>,
     options: KeeperOptions,
     publish: P,
-    clock: fn() -> Timestamp,
+    clock: Box<dyn Fn() -> Timestamp + Send + Sync>,
     state: State,
     seat: Seat,
 }
@@ -107,8 +107,14 @@ where
     P: FnMut(&State) + Send,
 {
     /// A keeper that hands every new state to `publish`. `clock` says when overrides end.
-    pub fn new(repository: Arc<R>, options: KeeperOptions, clock: fn() -> Timestamp, seat: Seat, publish: P) -> Self {
-        Self { repository, options, publish, clock, state: State::default(), seat }
+    pub fn new(
+        repository: Arc<R>,
+        options: KeeperOptions,
+        clock: impl Fn() -> Timestamp + Send + Sync + 'static,
+        seat: Seat,
+        publish: P,
+    ) -> Self {
+        Self { repository, options, publish, clock: Box::new(clock), state: State::default(), seat }
     }
 
     /// Puts a copy in force, read from elsewhere while the repository does not answer.
