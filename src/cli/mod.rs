@@ -11,6 +11,7 @@ mod explain;
 mod rules;
 mod serve;
 mod settings;
+mod token;
 
 use std::process::ExitCode;
 
@@ -54,6 +55,9 @@ enum Command {
     /// Work with rules: check, list, change, take back
     #[command(subcommand)]
     Rules(rules::Command),
+    /// Work with the tokens of a server's API
+    #[command(subcommand)]
+    Token(token::Command),
     /// Ask a running server for a decision, as Envoy would
     Check(check::Args),
     /// Tell which rule of a running server applies to a descriptor, and why
@@ -74,6 +78,7 @@ pub fn main() -> ExitCode {
         Command::Rules(command) => rules::run(command),
         Command::Check(args) => check::run(args),
         Command::Explain(args) => explain::run(args),
+        Command::Token(command) => token::run(command),
         Command::Counters(command) => counters::run(command),
         Command::Doctor(args) => doctor::run(args),
     };

@@ -16,7 +16,7 @@ mod overrides;
 mod rollback;
 mod set;
 mod validate;
-mod wording;
+pub mod wording;
 
 use std::process::ExitCode;
 

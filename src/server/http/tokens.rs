@@ -167,7 +167,7 @@ pub async fn create(
         let (author, name) = (token.created.by.clone(), token.name.clone());
         let scopes = token.scopes.iter().map(|scope| scope_name(*scope)).collect::<Vec<_>>().join(", ");
         store.repository.create_token(token).await.map_err(|error| match error {
-            RepositoryError::Refused { .. } => Problem::new(
+            RepositoryError::TokenExists(_) => Problem::new(
                 Kind::Conflict,
                 format!("there is a token '{name}' already; revoke it, or use another name"),
             ),

@@ -53,16 +53,25 @@ impl Kept {
 /// # Errors
 /// [`StartError::Repository`].
 pub fn open(config: &Config, background: &Handle) -> Result<Kept, StartError> {
-    let file = config.rules.repository_file.clone();
+    let settings = config.clone();
     let opened = wait_for(background, async move {
-        match file {
-            Some(path) => Embedded::open(path, SystemClock::default()).await.map(Repository::Embedded),
+        match repository(&settings).await? {
+            Some(repository) => Ok(repository),
             None => examples().await.map(Repository::Embedded),
         }
     });
     let (live, seat) = Live::new();
     let repository = opened.ok_or_else(|| std::io::Error::other("the background has ended"))??;
     Ok(Kept { repository: Arc::new(repository), live, seat, source: Source::Embedded })
+}
+
+/// The repository that the settings name; `None` when they name none that lasts.
+///
+/// # Errors
+/// [`RepositoryError`] when it cannot be opened.
+pub async fn repository(config: &Config) -> Result<Option<Repository>, RepositoryError> {
+    let Some(path) = &config.rules.repository_file else { return Ok(None) };
+    Ok(Some(Repository::Embedded(Embedded::open(path, SystemClock::default()).await?)))
 }
 
 /// A repository in memory that begins with the built-in examples.
