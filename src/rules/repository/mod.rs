@@ -18,6 +18,7 @@
 //! one, and says why; everything else stands.
 
 pub mod commit;
+pub mod postgres;
 pub mod record;
 pub mod token;
 
@@ -27,7 +28,9 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 pub use commit::{Change, Commit, Committed, Expected};
+pub use postgres::Postgres;
 pub use record::{Content, Epoch, Head, Override, Record, Revision, Stamp, Subject, Unreadable, Version};
+pub use token::{Scope, Token, TokenRepository};
 
 /// The most records or versions on a page.
 pub const MAX_PAGE: usize = 1_000;
@@ -63,6 +66,9 @@ pub enum RepositoryError {
         /// Why.
         reason: String,
     },
+    /// A new token has the name of another.
+    #[error("there is a token named '{0}' already; take another name, or revoke it first")]
+    TokenExists(Box<str>),
     /// More changes than a commit can have.
     #[error("{0} changes in one commit, at most {MAX_CHANGES} are possible")]
     TooManyChanges(usize),
