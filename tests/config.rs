@@ -172,7 +172,7 @@ rules: 5
         "limiter.near_limit_ratio from NEAR_LIMIT_RATIO: 2 is out of range; write 0 to 1",
         "limiter.response_headers.1 from FILE:9: 'modern' is none of the choices; write one of draft, legacy, x",
         "nope from TIDEGATE_NOPE__X: there is no setting 'nope'; here are grpc, http, admin, rules, limiter, \
-         redis, shutdown, telemetry",
+         redis, database, shutdown, telemetry",
         "rules from FILE:11: expected a section with settings in it, found \"5\"",
         "shutdown.drain_period from --shutdown: 2h is too long; write at most 1h",
     ];
@@ -508,7 +508,7 @@ fn the_database_is_found_by_url() {
     };
     let platform = ("DATABASE_URL", "postgresql://me:hunter2@platform/b");
     assert_eq!(url("", &[platform]), ("postgresql://me:***@platform/b".to_owned(), "DATABASE_URL".to_owned()));
-    assert_eq!(url(yaml, &[platform]).0, "postgres://file/b");
+    assert_eq!(url(yaml, &[platform]).1, "DATABASE_URL");
     assert_eq!(url(yaml, &[("TIDEGATE_DATABASE__URL", "postgres://own/b")]).0, "postgres://own/b");
     let printed = load_all("", &[platform], &[]).0.unwrap().print();
     assert!(printed.contains("platform/b") && !printed.contains("hunter2"), "{printed}");

@@ -4,11 +4,9 @@ use super::{Env, Reference};
 
 const DATABASE_URL: &str = "DATABASE_URL";
 
-/// `DATABASE_URL` is `database.url`, unless our own settings give another.
-pub(super) fn read(env: &Env<'_>, given: impl Fn(&str) -> bool, found: &mut Reference) {
-    if let Some(url) = env.get(DATABASE_URL)
-        && !given("database.url")
-    {
+/// `DATABASE_URL` is `database.url`.
+pub(super) fn read(env: &Env<'_>, found: &mut Reference) {
+    if let Some(url) = env.get(DATABASE_URL) {
         found.set("database.url", url, DATABASE_URL);
     }
 }

@@ -90,7 +90,7 @@ pub(super) fn read(env: &Env<'_>, current: impl Fn(&str) -> Option<String>, give
     let mut found = Reference::default();
     listeners::read(env, &current, &mut found);
     redis::read(env, &given, &mut found);
-    database::read(env, &given, &mut found);
+    database::read(env, &mut found);
     for (name, value) in env {
         let Some(entry) = table::find(name) else { continue };
         match entry.treatment {

@@ -20,6 +20,7 @@
 pub mod choice;
 pub mod commit;
 pub mod embedded;
+pub mod postgres;
 pub mod record;
 pub mod secret;
 pub mod token;
@@ -31,6 +32,7 @@ use tokio::sync::watch;
 
 pub use commit::{Change, Commit, Committed, Expected};
 pub use embedded::Embedded;
+pub use postgres::Postgres;
 pub use record::{Content, Epoch, Head, Override, Record, Revision, Stamp, Subject, Unreadable, Version};
 pub use token::{Scope, Token, TokenRepository};
 

@@ -56,6 +56,8 @@ BEGIN
             || 'over, post_paid, unlimited and replaces';
     ELSIF coalesce(jsonb_typeof(l->'name'), 'string') <> 'string' THEN
         RETURN 'name is a text';
+    ELSIF l->>'name' = '' THEN
+        RETURN 'name is empty; leave it out';
     ELSIF coalesce(jsonb_typeof(l->'calendar'), 'boolean') <> 'boolean'
         OR coalesce(jsonb_typeof(l->'post_paid'), 'boolean') <> 'boolean'
         OR coalesce(jsonb_typeof(l->'unlimited'), 'boolean') <> 'boolean' THEN

@@ -8,7 +8,11 @@ CREATE TABLE public.rule_set_head (
     epoch uuid NOT NULL DEFAULT md5(gen_random_uuid()::text || gen_random_uuid()::text)::uuid,
     revision bigint NOT NULL DEFAULT 0 CHECK (revision >= 0),
     taken_by xid8,
-    taken_at timestamptz
+    taken_at timestamptz,
+    -- When an operator said that this history holds, whatever was before, who it was, and why.
+    accepted_at timestamptz,
+    accepted_by text,
+    accepted_reason text
 );
 INSERT INTO public.rule_set_head DEFAULT VALUES;
 

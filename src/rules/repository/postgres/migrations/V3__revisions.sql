@@ -7,19 +7,22 @@
 -- Who and why can be said by SET LOCAL tidegate.author = '...' and tidegate.reason; otherwise it is the session's user.
 
 -- Locks the head and tells it.
-CREATE FUNCTION public.rule_set_lock() RETURNS TABLE (epoch uuid, revision bigint)
+CREATE FUNCTION public.rule_set_lock(OUT epoch text, OUT revision bigint, OUT accepted_at timestamptz)
 LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-    SELECT h.epoch, h.revision FROM public.rule_set_head h FOR UPDATE
+    SELECT h.epoch::text, h.revision, h.accepted_at FROM public.rule_set_head h FOR UPDATE
 $$;
 REVOKE EXECUTE ON FUNCTION public.rule_set_lock() FROM PUBLIC;
 
--- Names another history of revisions, so that no replica takes this database for the one it knows: for whoever has
--- restored an older state on purpose.
-CREATE FUNCTION public.rule_set_new_epoch() RETURNS uuid
+-- Says that what is here holds, whatever replicas had before: names another history of revisions and takes a revision.
+CREATE FUNCTION public.rule_set_accept(author text DEFAULT session_user, reason text DEFAULT NULL,
+    OUT epoch text, OUT revision bigint, OUT accepted_at timestamptz)
 LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-    UPDATE public.rule_set_head SET epoch = md5(gen_random_uuid()::text || gen_random_uuid()::text)::uuid RETURNING epoch
+    UPDATE public.rule_set_head h SET epoch = md5(gen_random_uuid()::text || gen_random_uuid()::text)::uuid,
+        revision = h.revision + 1, taken_by = pg_current_xact_id(), taken_at = transaction_timestamp(),
+        accepted_at = statement_timestamp(), accepted_by = author, accepted_reason = reason
+    RETURNING h.epoch::text, h.revision, h.accepted_at
 $$;
-REVOKE EXECUTE ON FUNCTION public.rule_set_new_epoch() FROM PUBLIC;
+REVOKE EXECUTE ON FUNCTION public.rule_set_accept(text, text) FROM PUBLIC;
 
 CREATE FUNCTION public.rule_set_before_statement() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -178,7 +181,7 @@ END $$;
 CREATE FUNCTION public.rule_set_head_changes() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     IF NEW.revision < OLD.revision AND NEW.epoch = OLD.epoch THEN
-        RAISE EXCEPTION 'revisions do not go back within an epoch; name another: SELECT rule_set_new_epoch()'
+        RAISE EXCEPTION 'revisions do not go back within an epoch; say that the older state holds: SELECT rule_set_accept()'
             USING ERRCODE = 'integrity_constraint_violation';
     END IF;
     RETURN NEW;
