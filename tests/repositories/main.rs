@@ -1,5 +1,5 @@
-//! What every repository must do, said once and asked of each: the embedded one in memory, and in a file. The stands say
-//! how one is made; what is particular to the file has tests of its own (`in_file`, `crash`, `full_disk`).
+//! What every repository must do, said once and asked of each: the embedded one in memory, and in a file. The stands
+//! say how one is made; what is particular to the file has tests of its own (`in_file`, `crash`, `full_disk`).
 //!
 //! Every test has a repository of its own, so that revisions can be counted. Times are the repository's: only their
 //! order is looked at.

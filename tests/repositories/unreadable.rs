@@ -32,7 +32,8 @@ pub async fn strange_contents_are_unreadable_one_by_one(stand: impl Spoil) {
 }
 
 pub async fn strange_contents_can_be_replaced(stand: impl Spoil) {
-    let older = r#"{"shadow_mode":false,"rate_limit":{"unit":"minute","over":"drop","algorithm":"fixed_window","requests_per_unit":1}}"#;
+    let older = r#"{"shadow_mode": false, "rate_limit":
+        {"unit": "minute", "over": "drop", "algorithm": "fixed_window", "requests_per_unit": 1}}"#;
     commit(stand.repository(), vec![put(rule("a"), limit(1)), put(rule("b"), limit(1)), put(rule("c"), limit(1))])
         .await;
     let stand = stand.spoil(&rule("a"), r#"{"newer":true}"#).await;

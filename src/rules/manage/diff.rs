@@ -66,7 +66,7 @@ pub enum Warning {
         of: usize,
     },
     /// A record that this version cannot read is replaced or deleted.
-    #[error("{subject} is overwritten, though what it says cannot be read: {reason}")]
+    #[error("{subject} is replaced or deleted, though what it says cannot be read: {reason}")]
     Unreadable {
         /// Which.
         subject: Subject,

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use proptest::prelude::*;
+use serde_json::{Map, Value, json};
 
 use super::tree::flatten;
 use super::*;
@@ -286,6 +287,40 @@ fn everything_is_as_it_was() {
 }
 
 #[test]
+fn any_metadata_is_written_and_read() {
+    let texts = [
+        "",
+        "yes",
+        "~",
+        "<<",
+        "1.0",
+        "0x1F",
+        "2020-01-01",
+        "a: b",
+        "#",
+        "*a",
+        "- a",
+        "tab\t\"\\\n\r\u{0}",
+        "\u{85}\u{2028}",
+    ];
+    let texts =
+        texts.map(str::to_owned).into_iter().chain(["k".repeat(3_000), "\u{1F30A}\u{FEFF}ü\u{FFFE}".to_owned()]);
+    let map = |texts: Vec<String>| -> Map<String, Value> {
+        texts.into_iter().map(|text| (text.clone(), json!({ text.clone(): [text, {}, []] }))).collect()
+    };
+    let mut metadata = map(texts.collect());
+    let numbers = json!([u64::MAX, i64::MIN, 0, -1, 1.5, -0.0, 1.0, 1e16, 1e300, 1e-7, 5e-324, true, false, null]);
+    metadata.insert("numbers".to_owned(), numbers);
+    let deep = (0..40).fold(json!(1), |below, _| json!({ "a": [below] }));
+    metadata.insert("deep".to_owned(), deep);
+    let rule = RuleSpec { metadata: Some(metadata.clone()), ..RuleSpec::default() };
+    let current = [record(Subject::Rule("edge".into(), "k".parse().unwrap()), Content::Rule(rule))];
+    let desired = read(&export(&current));
+    assert_eq!(desired[0].descriptors[0].rule.metadata.as_ref(), Some(&metadata));
+    assert_eq!(diff(&current, &desired).unwrap(), Diff::default());
+}
+
+#[test]
 fn a_line_stays_a_line() {
     let current = [record(Subject::Domain("a\n+ rule b c".into()), Content::Domain(DomainSettings::FILE))];
     let text = diff(&current, &[DomainSpec { settings: DomainSettings::API, ..DomainSpec::new("a\n+ rule b c") }]);
@@ -318,11 +353,20 @@ fn path() -> impl Strategy<Value = DescriptorPath> {
     prop_oneof![6 => known, 1 => any]
 }
 
+fn rule() -> impl Strategy<Value = RuleSpec> {
+    prop_oneof![strategies::rule(), Just(RuleSpec::default())]
+}
+
+fn names() -> impl Strategy<Value = [String; 2]> {
+    let any = ".{1,5}".prop_filter("two names", |name| name != "edge");
+    prop_oneof![Just("no".to_owned()), any].prop_map(|name| ["edge".to_owned(), name])
+}
+
 prop_compose! {
     /// The records of up to two domains, as the API makes them: with any orders.
     fn repository()(
-        rules in prop::collection::btree_map((0..2_usize, path()), prop_oneof![strategies::rule(), Just(RuleSpec::default())], 0..10),
-        names in prop_oneof![Just(["edge".to_owned(), "no".to_owned()]), (".{1,5}", Just("edge".to_owned())).prop_map(|(a, b)| [a, b])],
+        rules in prop::collection::btree_map((0..2_usize, path()), rule(), 0..10),
+        names in names(),
         settings in prop::collection::vec(prop::option::of(settings()), 2),
     ) -> Vec<Record> {
         let mut all: BTreeMap<Subject, Content> = BTreeMap::new();
@@ -339,24 +383,18 @@ prop_compose! {
     }
 }
 
-/// What a tree says, without which node has a record.
-fn said(records: &[Record]) -> String {
-    let mut all =
-        specs(records.iter().filter_map(|record| Some((&record.subject, record.content.as_ref()?.as_ref().ok()?))));
-    all.retain(|spec| !spec.descriptors.is_empty() || spec.settings != DomainSettings::API);
-    all.iter()
-        .map(|spec| {
-            format!(
-                "{:?} {:?}\n",
-                spec.settings,
-                flatten(spec)
-                    .unwrap()
-                    .into_iter()
-                    .map(|(path, node)| (path.to_string(), node.rule))
-                    .collect::<Vec<_>>()
-            )
-        })
-        .collect()
+/// What trees say, whichever of their nodes have a record.
+fn said(records: &[Record]) -> Vec<String> {
+    let contents = records.iter().filter_map(|record| Some((&record.subject, record.content.as_ref()?.as_ref().ok()?)));
+    let mut lines = Vec::new();
+    for spec in specs(contents) {
+        if spec.settings != DomainSettings::API {
+            lines.push(format!("{}: {:?}", spec.name, spec.settings));
+        }
+        let nodes = flatten(&spec).unwrap();
+        lines.extend(nodes.into_iter().map(|(path, node)| format!("{} {path}: {:?}", spec.name, node.rule)));
+    }
+    lines
 }
 
 proptest! {

@@ -106,8 +106,8 @@ pub fn contents(spec: &DomainSpec) -> Result<Vec<(Subject, Content)>, Vec<TreeEr
     Ok(std::iter::once(settings).chain(rules).collect())
 }
 
-/// The trees of these contents, by domain. A domain that none is of has the settings of the API; overrides are no part of
-/// a tree. On each level the wildcards come last, in their order.
+/// The trees of these contents, by domain. A domain without settings has those of the API; overrides are no part of a
+/// tree. On each level the wildcards come last, in their order.
 pub fn specs<'c>(contents: impl IntoIterator<Item = (&'c Subject, &'c Content)>) -> Vec<DomainSpec> {
     let mut domains: BTreeMap<&str, (DomainSettings, Level<'_>)> = BTreeMap::new();
     for (subject, content) in contents {

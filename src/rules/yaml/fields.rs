@@ -69,6 +69,11 @@ impl<'t, 'a> Reader<'t, 'a> {
         }
     }
 
+    /// Whether a node is `""`.
+    fn is_quoted_nothing(&self, id: NodeId) -> bool {
+        matches!(self.kind(id), Kind::Scalar(Scalar { text, meaning: Meaning::Text }) if text.is_empty())
+    }
+
     /// Whether a key is missing: not there, though every key was understood, or without a value.
     pub(super) fn is_missing(&self, fields: &Fields, key: Key) -> bool {
         fields.get(key).map_or(!fields.flawed, |field| self.is_blank(field))
@@ -408,8 +413,8 @@ impl<'t, 'a> Reader<'t, 'a> {
                     .iter()
                     .filter_map(|&item| {
                         let text = self.text(key, Some(Field { value: item, ..field }));
-                        let is_empty = matches!(self.kind(item), Kind::Scalar(scalar) if scalar.meaning == Meaning::Text && scalar.text.is_empty());
-                        Some((text.or(is_empty.then_some(""))?, self.at(item)))
+                        let text = text.or_else(|| self.is_quoted_nothing(item).then_some(""))?;
+                        Some((text, self.at(item)))
                     })
                     .collect(),
             ),

@@ -22,7 +22,7 @@ use crate::rules::report::MAX_DIAGNOSTICS;
 use document::read_file;
 pub use problem::Problem;
 use problem::Problems;
-use tree::{Documents, SyntaxError, Tree};
+use tree::{Documents, Mark, SyntaxError, Tree};
 pub use write::{write, write_all};
 
 /// Every key of the format, wherever it stands.
@@ -61,9 +61,9 @@ pub fn parse_all(text: &str, file: u32) -> Vec<Parsed> {
     for document in Documents::new(text) {
         let parsed = match document {
             Ok(tree) if tree.is_empty() => continue,
-            Ok(_) if all.len() == MAX_DOCUMENTS => {
+            Ok(tree) if all.len() == MAX_DOCUMENTS => {
                 let message = format!("more than {MAX_DOCUMENTS} documents");
-                let at = tree::Mark { line: 1, column: 1 };
+                let at = tree.root.map_or_else(Mark::default, |root| tree.node(root).at);
                 refuse(SyntaxError { at, message, help: Some("split the text") }, file)
             }
             Ok(tree) => read(&tree, file),

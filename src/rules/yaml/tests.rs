@@ -420,7 +420,16 @@ fn many_documents_expand_no_further_than_one() {
 fn too_many_documents_are_refused() {
     let all = parse_all(&"domain: d\n---\n".repeat(MAX_DOCUMENTS + 5), 0);
     assert_eq!(all.len(), MAX_DOCUMENTS + 1);
-    assert!(all[MAX_DOCUMENTS].problems[0].message.contains("more than 10000 documents"));
+    let problem = &all[MAX_DOCUMENTS].problems[0];
+    assert!(problem.message.contains("more than 10000 documents"));
+    assert_eq!(problem.origin.line as usize, 2 * MAX_DOCUMENTS + 1);
     let all = parse_all(&"x: 1\n---\n".repeat(MAX_DOCUMENTS), 0);
     assert!(all.len() < MAX_DOCUMENTS, "enough mistakes are told");
+}
+
+#[test]
+fn only_a_quoted_text_of_a_list_is_empty() {
+    let rule = &descriptors("  - { key: k, tags: ['', a, ~, \"\"] }\n")[0].rule;
+    assert_eq!(rule.tags, ["", "a", ""]);
+    assert_eq!(messages("domain: d\nresponse_headers: ['']\n"), ["unknown response headers ''"]);
 }
