@@ -9,6 +9,8 @@ mod domain;
 mod limit;
 mod rule;
 #[cfg(test)]
+pub(crate) mod strategies;
+#[cfg(test)]
 mod tests;
 
 use serde::de::DeserializeOwned;
