@@ -5,13 +5,15 @@
 //! - [`files`] finds the files, reads them and compiles one [`RuleSet`](crate::core::ruleset::RuleSet) of them,
 //! - [`watch`] does so again whenever they change,
 //! - [`report`] is how mistakes are told,
-//! - [`repository`] is where rules are kept that change while the server runs.
+//! - [`repository`] is where rules are kept that change while the server runs,
+//! - [`manage`] is what an operator does to those: apply a text, take something back, look at the difference.
 //!
 //! A rule set is all or nothing: one error in one file, and the set in force stays in force.
 
 pub mod duration;
 pub mod files;
 pub mod form;
+pub mod manage;
 pub mod report;
 pub mod repository;
 pub mod watch;
