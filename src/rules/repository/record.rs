@@ -176,6 +176,14 @@ impl Content {
 #[error("{0}")]
 pub struct Unreadable(pub String, pub Value);
 
+impl Unreadable {
+    /// Of something that has no form in JSON.
+    #[must_use]
+    pub const fn saying(reason: String) -> Self {
+        Self(reason, Value::Null)
+    }
+}
+
 /// Who did something, and when.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stamp {

@@ -28,7 +28,7 @@ impl<'a> FromSql<'a> for Json<'a> {
 
 impl Json<'_> {
     fn read<T: DeserializeOwned>(&self, field: &str) -> Result<T, Unreadable> {
-        serde_json::from_slice(self.0).map_err(|error| Unreadable(format!("{field}: {error}")))
+        serde_json::from_slice(self.0).map_err(|error| Unreadable::saying(format!("{field}: {error}")))
     }
 }
 
@@ -93,7 +93,7 @@ fn content(subject: &Subject, row: &Row) -> Result<Result<Content, Unreadable>, 
 }
 
 fn unreadable(problems: Vec<crate::rules::form::FieldProblem>) -> Unreadable {
-    Unreadable(problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
+    Unreadable::saying(problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
 }
 
 fn rule(row: &Row) -> Result<Result<RuleForm, Unreadable>, tokio_postgres::Error> {
@@ -121,8 +121,8 @@ fn rule(row: &Row) -> Result<Result<RuleForm, Unreadable>, tokio_postgres::Error
             failure_mode: failure_mode
                 .map(|mode| serde_json::from_value(serde_json::Value::from(mode)))
                 .transpose()
-                .map_err(|error| Unreadable(format!("failure_mode: {error}")))?,
-            order: u32::try_from(order).map_err(|error| Unreadable(format!("order: {error}")))?,
+                .map_err(|error| Unreadable::saying(format!("failure_mode: {error}")))?,
+            order: u32::try_from(order).map_err(|error| Unreadable::saying(format!("order: {error}")))?,
             ..form
         })
     })())
@@ -133,7 +133,7 @@ fn over(row: &Row) -> Result<Result<OverrideForm, Unreadable>, tokio_postgres::E
     let until: SystemTime = row.try_get(CONTENT + 1)?;
     Ok((|| {
         let (rate_limit, rate_limits) = limit_forms(limits)?;
-        let until = Timestamp::try_from(until).map_err(|error| Unreadable(format!("until: {error}")))?;
+        let until = Timestamp::try_from(until).map_err(|error| Unreadable::saying(format!("until: {error}")))?;
         Ok(OverrideForm { rate_limit, rate_limits, until })
     })())
 }
