@@ -1,6 +1,6 @@
 //! Copies of the rules, for when the repository is away: a replica starts from them, and keeps learning.
 //!
-//! The keeper of the rules hands what it knows to both places, the local disk ([`disk`]) and Redis, and reads it back
+//! The keeper of the rules hands what it knows to both places, the local disk ([`disk`]) and Redis ([`redis`]), and reads it back
 //! from either when the repository does not answer. What is kept is the same in both ([`codec`]): a full copy in parts,
 //! and behind it a log of the changes since, so that one changed rule of a million moves kilobytes. When the log has
 //! grown too long, a new full copy takes the place of both.
@@ -10,3 +10,4 @@
 
 pub mod codec;
 pub mod disk;
+pub mod redis;

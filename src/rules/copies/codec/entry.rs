@@ -1,12 +1,15 @@
 //! Changes behind a full copy.
 
+use std::collections::HashMap;
+
 use bytes::Bytes;
 use jiff::Timestamp;
 
 use super::full::{Fields, write_head};
 use super::piece::{self, Kind, MAX_PIECE, MAX_TEXT};
+use super::reader::records;
 use super::{CopyError, Place, Seal, line};
-use crate::rules::repository::{Changes, Head, Revision};
+use crate::rules::repository::{Changes, Head, Record, Revision};
 
 /// What led from one revision to a later one, sealed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -91,4 +94,31 @@ impl<'a> Parsed<'a> {
         }
         Ok(Self { from, head, made, records, compressed: content.rest })
     }
+}
+
+/// What changes lead from a revision to the last of them: the newest version of each record; `None` when there is a gap
+/// before or between them. Those that are known at `head` already are left out.
+///
+/// # Errors
+/// When one is refused.
+pub fn follow(seal: &Seal, head: Head, entries: &[Bytes]) -> Result<Option<Changes>, CopyError> {
+    let (mut at, mut newest) = (head, HashMap::new());
+    for (entry, number) in entries.iter().zip(0..) {
+        let place = Place::Change(number);
+        let entry = Parsed::new(seal, place, entry)?;
+        if entry.head.epoch != head.epoch {
+            return Err(CopyError::Misplaced(place));
+        }
+        if entry.from > at.revision {
+            return Ok(None);
+        }
+        if entry.head.revision > at.revision {
+            let mut each = |record: Record| drop(newest.insert(record.subject.clone(), record));
+            records(place, entry.compressed, entry.records, &mut each)?;
+            at = entry.head;
+        }
+    }
+    let mut records: Vec<_> = newest.into_values().collect();
+    records.sort_by(|a, b| (a.revision, &a.subject).cmp(&(b.revision, &b.subject)));
+    Ok(Some(Changes { head: at, records }))
 }

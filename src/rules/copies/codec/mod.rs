@@ -24,7 +24,7 @@ use jiff::Timestamp;
 
 use crate::rules::repository::{Head, Revision};
 
-pub use entry::LogEntry;
+pub use entry::{LogEntry, follow};
 pub use full::{CopyBuilder, RuleCopy, Title};
 pub use piece::{Broken, MAX_PIECE, Pieces};
 pub use reader::Reader;
