@@ -22,6 +22,7 @@ use tidegate::counters::redis::fallback::Fallback;
 use tidegate::counters::redis::replicas::{Heartbeat, LiveReplicas};
 use tidegate::counters::redis::{self, RedisStore, notices};
 use tidegate::counters::{CounterKey, CounterName, CounterStore as _, Hit};
+use tidegate::redis::subscription::{PROBE_EVERY, PROBE_TIMEOUT};
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
