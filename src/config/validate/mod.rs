@@ -131,6 +131,16 @@ fn listeners(config: &Config, found: &mut Findings) {
 }
 
 fn rules(config: &Config, found: &mut Findings) {
+    let files = !config.rules.paths.is_empty() || config.rules.runtime.is_some();
+    let exclusive = || {
+        "rules come from files (rules.paths, rules.runtime) or from a repository, not from both; leave one \
+                        of them out, and move files there by `tidegate rules apply`"
+            .to_owned()
+    };
+    found.check("database", !(files && config.database.is_some()), exclusive);
+    found.check("rules.repository_file", !(files && config.rules.repository_file.is_some()), exclusive);
+    let both = config.database.is_some() && config.rules.repository_file.is_some();
+    found.check("rules.repository_file", !both, || "rules are kept in Postgres (database); leave it out".to_owned());
     let rules = &config.rules;
     found.check("rules.paths", rules.paths.is_empty() || rules.runtime.is_none(), || {
         "both rules.paths and rules.runtime (RUNTIME_ROOT and its siblings) are given; write only one".to_owned()

@@ -5,6 +5,7 @@ use tokio::sync::watch;
 
 use super::commit::{Commit, Committed};
 use super::embedded::Embedded;
+use super::postgres::Postgres;
 use super::record::{Content, Head, Record, Revision, Subject, Unreadable, Version};
 use super::token::{Token, TokenRepository};
 use super::{Changes, Filter, Page, RepositoryError, RuleRepository};
@@ -14,6 +15,8 @@ use super::{Changes, Filter, Page, RepositoryError, RuleRepository};
 pub enum Repository {
     /// In a file, or in this process's memory.
     Embedded(Embedded),
+    /// In a PostgreSQL.
+    Postgres(Postgres),
 }
 
 /// The same call on whichever it is.
@@ -21,6 +24,7 @@ macro_rules! each {
     ($self:ident, $one:ident => $call:expr) => {
         match $self {
             Self::Embedded($one) => $call,
+            Self::Postgres($one) => $call,
         }
     };
 }

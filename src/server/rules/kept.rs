@@ -12,8 +12,7 @@ use crate::config::Config;
 use crate::core::clock::SystemClock;
 use crate::rules::live::{Keeper, KeeperOptions, Live, Seat, Source, State};
 use crate::rules::repository::choice::Repository;
-use crate::rules::repository::embedded::Embedded;
-use crate::rules::repository::{Commit, RepositoryError, Revision, RuleRepository as _};
+use crate::rules::repository::{Commit, Embedded, Postgres, RepositoryError, Revision, RuleRepository as _};
 use crate::rules::{files, manage};
 use crate::server::rule_store::RuleStore;
 use crate::server::{Context, StartError};
@@ -29,7 +28,7 @@ pub struct Kept {
     /// What is in force of them.
     pub live: Live,
     seat: Seat,
-    source: Source,
+    options: KeeperOptions,
 }
 
 impl Kept {
@@ -62,7 +61,11 @@ pub fn open(config: &Config, background: &Handle) -> Result<Kept, StartError> {
     });
     let (live, seat) = Live::new();
     let repository = opened.ok_or_else(|| std::io::Error::other("the background has ended"))??;
-    Ok(Kept { repository: Arc::new(repository), live, seat, source: Source::Embedded })
+    let mut options = KeeperOptions::new(Source::Embedded);
+    if let Some(database) = &config.database {
+        options = KeeperOptions { poll: database.poll_interval, ..KeeperOptions::new(Source::Postgres) };
+    }
+    Ok(Kept { repository: Arc::new(repository), live, seat, options })
 }
 
 /// The repository that the settings name; `None` when they name none that lasts.
@@ -70,6 +73,10 @@ pub fn open(config: &Config, background: &Handle) -> Result<Kept, StartError> {
 /// # Errors
 /// [`RepositoryError`] when it cannot be opened.
 pub async fn repository(config: &Config) -> Result<Option<Repository>, RepositoryError> {
+    if let Some(database) = &config.database {
+        let postgres = Postgres::new(database).map_err(|error| RepositoryError::Unusable(error.to_string()))?;
+        return Ok(Some(Repository::Postgres(postgres)));
+    }
     let Some(path) = &config.rules.repository_file else { return Ok(None) };
     Ok(Some(Repository::Embedded(Embedded::open(path, SystemClock::default()).await?)))
 }
@@ -94,15 +101,15 @@ async fn examples() -> Result<Embedded, RepositoryError> {
 /// # Errors
 /// [`StartError::NoRules`] when there are none and the settings ask for some.
 pub fn follow(context: &Arc<Context>, kept: Kept, background: &Handle) -> Result<(), StartError> {
-    let Kept { repository, live, seat, source } = kept;
+    let Kept { repository, live, seat, options } = kept;
     // Weak: the keeper must not keep alive what it serves.
     let served = Arc::downgrade(context);
     let take = move |state: &State| {
         if let Some(context) = served.upgrade() {
-            publish(&context, state.rules.clone(), source.name());
+            publish(&context, state.rules.clone(), options.source.name());
         }
     };
-    let keeper = Keeper::new(repository, KeeperOptions::new(source), Timestamp::now, seat, take);
+    let keeper = Keeper::new(repository, options, Timestamp::now, seat, take);
     background.spawn(keeper.run());
     let first = live.clone();
     let there = wait_for(background, async move { first.reaches(Revision(0), FIRST_RULES_WITHIN).await });
