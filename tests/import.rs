@@ -381,6 +381,13 @@ fn several_domains_need_a_directory() {
 }
 
 #[test]
+fn help_has_examples() {
+    let output = tidegate().args(["rules", "import", "--help"]).output().unwrap();
+    let (help, _) = texts(&output);
+    assert!(help.contains("Examples:") && help.contains("--from limitador"), "{help}");
+}
+
+#[test]
 fn nothing_left_is_no_success() {
     let directory = tempfile::tempdir().unwrap();
     let limits = directory.path().join("limits.yaml");

@@ -68,6 +68,59 @@ fn every_setting_of_envoyproxy_is_told_as_it_is_treated() {
     }
 }
 
+/// What `limitador-server` 2 can be told.
+const LIMITADOR_SETTINGS: [&str; 40] = [
+    "LIMITS_FILE",
+    "ENVOY_RLS_HOST",
+    "ENVOY_RLS_PORT",
+    "HTTP_API_HOST",
+    "HTTP_API_PORT",
+    "TRACING_ENDPOINT",
+    "LIMIT_NAME_IN_PROMETHEUS_LABELS",
+    "DISK_PATH",
+    "DISK_OPTIMIZE",
+    "REDIS_URL",
+    "REDIS_LOCAL_CACHE_ENABLED",
+    "REDIS_LOCAL_CACHE_FLUSHING_PERIOD_MS",
+    "REDIS_LOCAL_CACHE_BATCH_SIZE",
+    "RATE_LIMIT_HEADERS",
+    "RUST_LOG",
+    "--rls-ip",
+    "--rls-port",
+    "--http-ip",
+    "--http-port",
+    "--limit-name-in-labels",
+    "--custom-metric-labels",
+    "--metric-labels-default",
+    "--tracing-endpoint",
+    "-v",
+    "--structured-logs",
+    "--validate",
+    "--rate-limit-headers",
+    "--grpc-reflection-service",
+    "memory",
+    "--cache",
+    "disk",
+    "--optimize",
+    "redis",
+    "redis_cached",
+    "--batch-size",
+    "--flush-period",
+    "--max-cached",
+    "--response-timeout",
+    "distributed",
+    "-S",
+];
+
+#[test]
+fn every_setting_of_limitador_is_told_once() {
+    let rows = rows(LIMITADOR);
+    for name in LIMITADOR_SETTINGS {
+        let told = rows.iter().filter(|(names, ..)| quoted(names).contains(&name)).count();
+        assert_eq!(told, 1, "{name}");
+    }
+}
+
 #[test]
 fn every_name_in_capitals_is_one_of_theirs() {
     let is_name = |word: &&str| word.len() > 3 && word.bytes().all(|b| b.is_ascii_uppercase() || b == b'_');

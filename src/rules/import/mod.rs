@@ -45,7 +45,7 @@ pub struct Imported {
 }
 
 /// A descriptor that Envoy must send.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct SentDescriptor {
     /// To which domain.
     pub domain: String,

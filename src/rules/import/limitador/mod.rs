@@ -185,6 +185,7 @@ fn translate(
     let translated = in_order(translated, findings);
     let candidates: Vec<Candidate> = translated.iter().map(|one| one.candidate.clone()).collect();
     let (descriptors, fates) = place(&candidates)?;
+    let mut known = HashSet::new();
     for (one, fate) in translated.iter().zip(fates) {
         let (limit, is_kept) = (one.limit, !fate.paths.is_empty() && fate.clash.is_none());
         findings.push(conclude(one, &fate));
@@ -193,7 +194,7 @@ fn translate(
             findings.push((id.at, Outcome::NoEquivalent, format!("id '{}'", id.text), why.to_owned()));
         }
         let descriptor = one.sent();
-        if is_kept && !sent.contains(&descriptor) {
+        if is_kept && known.insert(descriptor.clone()) {
             sent.push(descriptor);
         }
     }

@@ -148,6 +148,14 @@ fn a_limit_on_every_request_needs_an_entry_of_its_own() {
 }
 
 #[test]
+fn a_limit_may_be_about_a_later_descriptor() {
+    let imported = limits(&[(5, &["descriptors[1].a == '1'"], &["descriptors[1].b"]), (6, &[], &["descriptors[0].b"])]);
+    assert_eq!(outcomes(&imported), [Outcome::Kept, Outcome::Kept]);
+    assert_eq!(sent(&imported), [vec!["a", "b"], vec!["b"]]);
+    assert_eq!(imported.descriptors.iter().map(|one| one.from).collect::<Vec<_>>(), [Some(1), Some(0)]);
+}
+
+#[test]
 fn what_cannot_be_said_is_left_out_with_the_reason() {
     let cases: [(&[&str], &[&str], &str); 6] = [
         (&["descriptors[0].a == '1' || descriptors[0].b == '1'"], &[], "condition \"descriptors[0].a == '1' ||"),
