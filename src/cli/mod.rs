@@ -4,6 +4,7 @@ mod api;
 mod check;
 mod client;
 mod counters;
+mod db;
 mod demo;
 mod descriptor;
 mod doctor;
@@ -55,6 +56,9 @@ enum Command {
     /// Work with rules: check, list, change, take back
     #[command(subcommand)]
     Rules(rules::Command),
+    /// Work with the database that keeps rules
+    #[command(subcommand)]
+    Db(db::Command),
     /// Work with the tokens of a server's API
     #[command(subcommand)]
     Token(token::Command),
@@ -78,6 +82,7 @@ pub fn main() -> ExitCode {
         Command::Rules(command) => rules::run(command),
         Command::Check(args) => check::run(args),
         Command::Explain(args) => explain::run(args),
+        Command::Db(command) => db::run(command),
         Command::Token(command) => token::run(command),
         Command::Counters(command) => counters::run(command),
         Command::Doctor(args) => doctor::run(args),
