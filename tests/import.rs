@@ -167,10 +167,8 @@ fn file(limits: &[Wanted]) -> String {
         // Different lengths, so that no limit is written twice; all longer than the test.
         let seconds = 1_000 + index;
         let (conditions, variables) = (serde_json::json!(conditions), serde_json::json!(variables));
-        format!(
-            "- {{namespace: shop, max_value: {}, seconds: {seconds}, conditions: {conditions}, variables: {variables}}}\n",
-            limit.max_value
-        )
+        let counts = format!("namespace: shop, max_value: {}, seconds: {seconds}", limit.max_value);
+        format!("- {{ {counts}, conditions: {conditions}, variables: {variables} }}\n")
     };
     limits.iter().enumerate().map(line).collect()
 }
@@ -258,6 +256,11 @@ proptest! {
         }
     }
 
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 128, ..ProptestConfig::default() })]
+
     #[test]
     fn a_split_counter_never_denies_what_a_whole_one_allows(
         limits in prop::collection::vec(wanted(), 1..5),
@@ -288,8 +291,9 @@ fn run(arguments: &[&str], paths: &[&Path]) -> Output {
     tidegate().args(["rules", "import"]).args(arguments).args(paths).output().unwrap()
 }
 
+/// An example, and what is expected of it. `TIDEGATE_BLESS=1` writes the expectations anew.
 fn golden(name: &str) -> PathBuf {
-    Path::new("tests/golden/import").join(name)
+    Path::new("tests/import").join(name)
 }
 
 /// Without the places, which a written text has of its own.
@@ -310,7 +314,7 @@ fn without_origins(mut domains: Vec<DomainSpec>) -> String {
 #[test]
 fn what_is_written_is_read_back_the_same() {
     let mut checked = 0;
-    for directory in ["examples/rules", "tests/golden", "tests/golden/import"] {
+    for directory in ["examples/rules", "tests/golden", "tests/import"] {
         for entry in fs::read_dir(directory).unwrap() {
             let path = entry.unwrap().path();
             if path.extension().is_none_or(|extension| extension != "yaml") {

@@ -9,8 +9,8 @@ use crate::core::spec::{DescriptorSpec, DomainSpec, Origin};
 use crate::rules::files::{self, Described, Sources};
 use crate::rules::report::Report;
 
-const METADATA: &str = "envoyproxy/ratelimit loses a rule's metadata where detailed_metric or value_to_metric alters the \
-     name of its metric; here it is passed on. Leave metadata out if that was wanted";
+const METADATA: &str = "envoyproxy/ratelimit loses a rule's metadata where detailed_metric or value_to_metric alters \
+     the name of its metric; here it is passed on. Leave metadata out if that was wanted";
 
 /// Imports files and directories.
 ///

@@ -50,8 +50,8 @@ const SETTINGS: DomainSettings = DomainSettings {
 };
 
 const NOTES: [&str; 2] = [
-    "windows begin at whole multiples of their length, for all at the same instant; limitador's begin with the first hit \
-     after the one before has ended",
+    "windows begin at whole multiples of their length, for all at the same instant; limitador's begin with the first \
+     hit after the one before has ended",
     "a descriptor's own hits_addend is honoured here; limitador takes the request's for all",
 ];
 
@@ -271,8 +271,8 @@ fn in_order<'l>(translated: Vec<Translated<'l>>, findings: &mut Vec<Found>) -> V
         });
         if descriptor != one.descriptor {
             let why = format!(
-                "line {line} is about the same entries of another descriptor, and rules do not tell descriptors apart by \
-                 their places; have Envoy name the entries otherwise"
+                "line {line} is about the same entries of another descriptor, and rules do not tell descriptors apart \
+                 by their places; have Envoy name the entries otherwise"
             );
             findings.push((one.limit.at, Outcome::NoEquivalent, describe(one.limit), why));
             continue;

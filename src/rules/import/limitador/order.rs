@@ -1,7 +1,7 @@
 //! In which order the entries of each descriptor stand.
 //!
-//! limitador knows no order, so it is ours to choose, and it matters: descriptors that begin alike share levels. Where a
-//! limit counts the values of an entry together without naming them (`path.startsWith(...)`, `method != ...`), each
+//! limitador knows no order, so it is ours to choose, and it matters: descriptors that begin alike share levels. Where
+//! a limit counts the values of an entry together without naming them (`path.startsWith(...)`, `method != ...`), each
 //! value that another limit names on the same level takes a part of its counter away. So such entries stand on levels
 //! of their own, as far as there is a choice.
 
