@@ -87,6 +87,12 @@ pub enum StartError {
     /// The rule repository cannot be opened.
     #[error(transparent)]
     Repository(#[from] RepositoryError),
+    /// The copy of the rules on disk cannot be used.
+    #[error(transparent)]
+    Copy(#[from] crate::rules::copies::disk::DiskError),
+    /// The key of the copies cannot be used.
+    #[error("rules.copy_key_file: {0}")]
+    CopyKey(#[from] crate::rules::copies::codec::KeyError),
     /// There are no rules anywhere, and the settings ask for some.
     #[error("there are no rules to start with (rules.required): {0}")]
     NoRules(String),

@@ -2,7 +2,8 @@
 //!
 //! It wakes when the repository announces a revision, when somebody who has just made a commit says so, when an
 //! override ends, and now and then in case an announcement got lost. It then reads what changed, in one step, builds
-//! the next rule set on a thread of its own, and hands it on. Whatever fails leaves what is in force in force.
+//! the next rule set on a thread of its own, and hands it on. Whatever fails leaves what is in force in force. While the
+//! repository does not answer, the copy in Redis is followed instead.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,6 +13,7 @@ use tokio::sync::{Notify, watch};
 use tokio::task::spawn_blocking;
 use tokio::time::{sleep, timeout};
 
+use super::copies::Copies;
 use super::guard::{Alarm, Way, loss, way};
 use super::state::State;
 use super::status::{Source, Status};
@@ -73,6 +75,12 @@ impl Live {
         matches!(timeout(patience, reached).await, Ok(Ok(_)))
     }
 
+    /// What is in force, as it changes.
+    #[must_use]
+    pub fn in_force(&self) -> watch::Receiver<Option<Head>> {
+        self.applied.clone()
+    }
+
     /// How the rules in force stand to the repository.
     #[must_use]
     pub fn status(&self) -> &Status {
@@ -83,10 +91,13 @@ impl Live {
 /// Follows a repository; see [`Keeper::run`].
 pub struct Keeper<R, P> {
     repository: Arc<R>,
+    copies: Option<Arc<Copies>>,
     options: KeeperOptions,
     publish: P,
     clock: Box<dyn Fn() -> Timestamp + Send + Sync>,
     state: State,
+    /// What is not in force yet, as it waits for the repository to say whether it is the newest: where it is from.
+    waiting: Option<Source>,
     seat: Seat,
 }
 
@@ -114,37 +125,62 @@ where
         seat: Seat,
         publish: P,
     ) -> Self {
-        Self { repository, options, publish, clock: Box::new(clock), state: State::default(), seat }
+        let (state, clock) = (State::default(), Box::new(clock));
+        Self { repository, copies: None, options, publish, clock, state, waiting: None, seat }
     }
 
-    /// Puts a copy in force, read from elsewhere while the repository does not answer.
-    pub fn start_from(&mut self, state: State, source: Source) {
-        self.take(state, source);
+    /// With copies to start from, and to follow while the repository is away.
+    #[must_use]
+    pub fn with_copies(mut self, copies: Arc<Copies>) -> Self {
+        self.copies = Some(copies);
+        self
     }
 
     /// Follows the repository. Never ends; drop it to stop.
     pub async fn run(mut self) {
         let mut announced = self.repository.announced();
+        let mut copied = self.copies.as_ref().and_then(|copies| copies.announced());
+        self.begin().await;
         loop {
             let away = self.step().await;
             let wait = self.wait(away);
+            let copy_changed = async {
+                match &mut copied {
+                    Some(copied) if away => copied.changed().await.is_ok(),
+                    // While the repository is there, it tells more.
+                    _ => std::future::pending().await,
+                }
+            };
             tokio::select! {
                 // An announcer that has ended says nothing more; polling goes on.
                 Ok(()) = announced.changed() => { announced.borrow_and_update(); }
+                true = copy_changed => {}
                 () = self.seat.nudge.notified() => {}
                 () = sleep(wait) => {}
             }
         }
     }
 
+    /// Begins with the copy on disk. It is not in force before the repository was asked.
+    async fn begin(&mut self) {
+        let Some(copies) = &self.copies else { return };
+        if let Some(state) = copies.on_disk((self.clock)()).await {
+            self.state = state;
+            self.waiting = Some(Source::Disk);
+        }
+    }
+
     /// One look at the repository; says whether it does not answer.
-    pub async fn step(&mut self) -> bool {
+    async fn step(&mut self) -> bool {
         let now = (self.clock)();
-        if self.state.expire(now) {
+        if self.state.expire(now) && self.waiting.is_none() {
             self.publish_again();
         }
         match self.sync(now).await {
             Ok(()) => {
+                if self.waiting.is_some() {
+                    self.put_in_force(self.options.source);
+                }
                 self.seat.status.in_step((self.clock)(), self.options.source);
                 false
             }
@@ -152,11 +188,18 @@ where
                 if self.seat.status.alarm(&alarm) {
                     tracing::error!("{alarm}; the rules in force stay");
                 }
+                if let Some(source) = self.waiting {
+                    self.put_in_force(source);
+                }
                 false
             }
             Err(obstacle) => {
                 if self.seat.status.away(now, &obstacle.to_string()) {
                     tracing::warn!("{obstacle}; the rules in force stay");
+                }
+                self.follow_copy(now).await;
+                if let Some(source) = self.waiting {
+                    self.put_in_force(source);
                 }
                 true
             }
@@ -176,7 +219,7 @@ where
         match self.repository.changed_since(head.revision, self.options.most_changes).await? {
             Some(changes) => match way(Some(head), changes.head)? {
                 Way::Same => Ok(()),
-                Way::Forward => self.advance(changes, now).await,
+                Way::Forward => self.advance(changes, now, self.options.source).await,
                 Way::Anew => self.read_all(now).await,
             },
             None => {
@@ -186,7 +229,7 @@ where
         }
     }
 
-    async fn advance(&mut self, changes: Changes, now: Timestamp) -> Result<(), Obstacle> {
+    async fn advance(&mut self, changes: Changes, now: Timestamp, source: Source) -> Result<(), Obstacle> {
         let (mut next, before) = (self.state.clone(), self.state.rules.rule_count());
         let next = spawn_blocking(move || {
             for record in changes.records {
@@ -197,26 +240,58 @@ where
         })
         .await?;
         loss(before, next.rules.rule_count(), changes.head.revision)?;
-        self.take(next, self.options.source);
+        self.take(next, source);
         Ok(())
     }
 
     async fn read_all(&mut self, now: Timestamp) -> Result<(), Obstacle> {
         let mut next = State::default();
         let head = self.repository.read_all(|record| next.apply(record, now)).await?;
+        next.head = Some(head);
+        self.take_whole(next, self.options.source)
+    }
+
+    /// Takes a state that was read as a whole.
+    fn take_whole(&mut self, mut next: State, source: Source) -> Result<(), Obstacle> {
+        let Some(head) = next.head else { return Ok(()) };
         // What was read may be of another revision than the one that was looked at before.
         let way = way(self.state.head, head)?;
-        next.head = Some(head);
+        if way == Way::Same && self.waiting.is_none() {
+            return Ok(());
+        }
         next.keep_last_good(&self.state);
         if way != Way::Anew {
             loss(self.state.rules.rule_count(), next.rules.rule_count(), head.revision)?;
         }
-        self.take(next, self.options.source);
+        self.take(next, source);
         Ok(())
+    }
+
+    /// Follows the copy in Redis, as far as it leads on from what is in force. What it says is trusted no more than the
+    /// repository would be.
+    async fn follow_copy(&mut self, now: Timestamp) {
+        let Some(copies) = self.copies.clone() else { return };
+        if let Some(head) = self.state.head
+            && let Some(changes) = copies.behind(head).await
+        {
+            if matches!(way(Some(head), changes.head), Ok(Way::Forward)) {
+                let _ = self.advance(changes, now, Source::Redis).await;
+            }
+            return;
+        }
+        if let Some(state) = copies.in_redis(now).await {
+            // Anything but a way forward leaves what is there.
+            let _ = self.take_whole(state, Source::Redis);
+        }
     }
 
     fn take(&mut self, state: State, source: Source) {
         self.state = state;
+        self.put_in_force(source);
+    }
+
+    fn put_in_force(&mut self, source: Source) {
+        self.waiting = None;
         self.seat.status.took(&self.state, source);
         self.publish_again();
     }
@@ -224,11 +299,5 @@ where
     fn publish_again(&mut self) {
         (self.publish)(&self.state);
         self.seat.applied.send_replace(self.state.head);
-    }
-
-    /// Which revision is in force here.
-    #[must_use]
-    pub fn revision(&self) -> Option<Revision> {
-        self.state.head.map(|head| head.revision)
     }
 }

@@ -10,7 +10,11 @@ use tokio::runtime::Handle;
 use super::publish;
 use crate::config::Config;
 use crate::core::clock::SystemClock;
-use crate::rules::live::{Keeper, KeeperOptions, Live, Seat, Source, State};
+use crate::redis::connect::Connector;
+use crate::rules::copies::codec::Seal;
+use crate::rules::copies::disk::Disk;
+use crate::rules::copies::redis::RedisCopies;
+use crate::rules::live::{Copies, Keeper, KeeperOptions, Live, Seat, Source, State};
 use crate::rules::repository::choice::Repository;
 use crate::rules::repository::{Commit, Embedded, Postgres, RepositoryError, Revision, RuleRepository as _};
 use crate::rules::{files, manage};
@@ -29,6 +33,7 @@ pub struct Kept {
     pub live: Live,
     seat: Seat,
     options: KeeperOptions,
+    copies: Option<Arc<Copies>>,
 }
 
 impl Kept {
@@ -65,7 +70,9 @@ pub fn open(config: &Config, background: &Handle) -> Result<Kept, StartError> {
     if let Some(database) = &config.database {
         options = KeeperOptions { poll: database.poll_interval, ..KeeperOptions::new(Source::Postgres) };
     }
-    Ok(Kept { repository: Arc::new(repository), live, seat, options })
+    let copies = wait_for(background, copies(config.clone()));
+    let copies = copies.ok_or_else(|| std::io::Error::other("the background has ended"))??.map(Arc::new);
+    Ok(Kept { repository: Arc::new(repository), live, seat, options, copies })
 }
 
 /// The repository that the settings name; `None` when they name none that lasts.
@@ -79,6 +86,27 @@ pub async fn repository(config: &Config) -> Result<Option<Repository>, Repositor
     }
     let Some(path) = &config.rules.repository_file else { return Ok(None) };
     Ok(Some(Repository::Embedded(Embedded::open(path, SystemClock::default()).await?)))
+}
+
+/// Where copies of a repository in Postgres are; others need none.
+async fn copies(config: Config) -> Result<Option<Copies>, StartError> {
+    if config.database.is_none() {
+        return Ok(None);
+    }
+    let rules = &config.rules;
+    let seal = rules.copy_key_file.as_deref().map_or(Ok(Seal::CHECKSUM), Seal::from_file)?;
+    let disk = rules.copy_directory.as_deref().map(|directory| Disk::open(directory, seal.clone())).transpose()?;
+    let redis = match &config.redis {
+        Some(redis) => {
+            let connector = Connector::new(&redis.connection())?;
+            Some(RedisCopies::connect(connector, &redis.key_prefix, seal.clone()))
+        }
+        None => None,
+    };
+    if let Some(disk) = disk.as_ref().filter(|disk| !disk.is_owner()) {
+        tracing::warn!(?disk, "another process writes the copy of the rules there; this one only reads it");
+    }
+    Ok((disk.is_some() || redis.is_some()).then(|| Copies::new(seal, disk, redis, rules.publish_copies)))
 }
 
 /// A repository in memory that begins with the built-in examples.
@@ -101,7 +129,7 @@ async fn examples() -> Result<Embedded, RepositoryError> {
 /// # Errors
 /// [`StartError::NoRules`] when there are none and the settings ask for some.
 pub fn follow(context: &Arc<Context>, kept: Kept, background: &Handle) -> Result<(), StartError> {
-    let Kept { repository, live, seat, options } = kept;
+    let Kept { repository, live, seat, options, copies } = kept;
     // Weak: the keeper must not keep alive what it serves.
     let served = Arc::downgrade(context);
     let take = move |state: &State| {
@@ -109,7 +137,11 @@ pub fn follow(context: &Arc<Context>, kept: Kept, background: &Handle) -> Result
             publish(&context, state.rules.clone(), options.source.name());
         }
     };
-    let keeper = Keeper::new(repository, options, Timestamp::now, seat, take);
+    let mut keeper = Keeper::new(Arc::clone(&repository), options, Timestamp::now, seat, take);
+    if let Some(copies) = copies {
+        keeper = keeper.with_copies(Arc::clone(&copies));
+        background.spawn(copies.write(repository, live.in_force()));
+    }
     background.spawn(keeper.run());
     let first = live.clone();
     let there = wait_for(background, async move { first.reaches(Revision(0), FIRST_RULES_WITHIN).await });

@@ -246,6 +246,14 @@ impl Disk {
         Ok(Appended::Done)
     }
 
+    /// Where what is there stands; `None` when there is nothing that can be read.
+    pub fn standing(&mut self) -> Option<Standing> {
+        if self.end.is_none() {
+            self.end = self.find_end().ok().flatten();
+        }
+        self.end.as_ref().map(|end| end.standing)
+    }
+
     /// Whether the log has become so long that [`Disk::compact`] is due.
     #[must_use]
     pub fn is_long(&self) -> bool {
