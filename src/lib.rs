@@ -1,13 +1,15 @@
 //! Tidegate: rate limits and external authorization for Envoy and Istio.
 //!
 //! The rooms, from the top; each knows only those below it: [`cli`], [`server`], [`limiter`], [`rules`] and
-//! [`counters`], [`telemetry`], [`config`], [`core`]; and [`threads`], which tells the kernel who comes first. `docs/architecture.md` walks through them.
+//! [`counters`], [`telemetry`], [`config`], [`core`]. Beside them are [`redis`], how Redis is reached, and [`threads`],
+//! which tells the kernel who comes first. `docs/architecture.md` walks through them.
 
 pub mod cli;
 pub mod config;
 pub mod core;
 pub mod counters;
 pub mod limiter;
+pub mod redis;
 pub mod rules;
 pub mod server;
 pub mod telemetry;

@@ -172,7 +172,7 @@ rules: 5
         "limiter.near_limit_ratio from NEAR_LIMIT_RATIO: 2 is out of range; write 0 to 1",
         "limiter.response_headers.1 from FILE:9: 'modern' is none of the choices; write one of draft, legacy, x",
         "nope from TIDEGATE_NOPE__X: there is no setting 'nope'; here are grpc, http, admin, rules, limiter, \
-         redis, shutdown, telemetry",
+         redis, database, shutdown, telemetry",
         "rules from FILE:11: expected a section with settings in it, found \"5\"",
         "shutdown.drain_period from --shutdown: 2h is too long; write at most 1h",
     ];
@@ -500,6 +500,46 @@ fn passwords_in_addresses_are_refused_without_showing_them() {
 }
 
 #[test]
+fn the_database_is_found_by_url() {
+    let yaml = "database: { url: 'postgres://file/b' }";
+    let url = |yaml: &str, env: &[(&str, &str)]| {
+        let loaded = load_all(yaml, env, &[]).0.unwrap();
+        (format!("{:?}", loaded.config.database.clone().unwrap().url), loaded.sources.of("database.url").to_owned())
+    };
+    let platform = ("DATABASE_URL", "postgresql://me:hunter2@platform/b");
+    assert_eq!(url("", &[platform]), ("postgresql://me:***@platform/b".to_owned(), "DATABASE_URL".to_owned()));
+    assert_eq!(url(yaml, &[platform]).1, "DATABASE_URL");
+    assert_eq!(url(yaml, &[("TIDEGATE_DATABASE__URL", "postgres://own/b")]).0, "postgres://own/b");
+    let printed = load_all("", &[platform], &[]).0.unwrap().print();
+    assert!(printed.contains("platform/b") && !printed.contains("hunter2"), "{printed}");
+    assert!(from_env(&[]).config.database.is_none());
+}
+
+#[test]
+fn mistakes_in_the_database_are_told_without_passwords() {
+    for (yaml, told) in [
+        ("database: {}", "database.url"),
+        ("database: { url: 'mysql://hunter2@a/b' }", "database.url from FILE:1: this is no address of a PostgreSQL"),
+        ("database: { url: 'postgres://me:hunter2@a:port/b' }", "database.url from FILE:1: "),
+        ("database: { url: 'postgres://me:hunter2@a/b?color=red' }", "unknown option `color`"),
+        ("database: { url: 'postgres:///b' }", "database.url from FILE:1: the address names no host"),
+        ("database: { url: 'postgres://a/b?sslmode=allow' }", "there is no such sslmode"),
+        ("database: { url: 'postgres://a:hunter2@b/c', password_file: x }", "database.password_file from FILE:1"),
+        ("database: { url: 'postgres://a/b?sslmode=require', tls: {} }", "database.tls from"),
+        ("database: { url: 'postgres://a/b', tls: { key: x } }", "certificate and key belong together"),
+        ("database: { url: 'postgres://a/b', tls: { mode: disable, ca: x } }", "database.tls.mode from FILE:1"),
+        ("database: { url: 'postgres://a/b', pool_size: 0 }", "database.pool_size from FILE:1"),
+        ("database: { url: 'postgres://a/b', statement_timeout: 1ms }", "database.statement_timeout from FILE:1"),
+        ("database: { url: 'postgres://a/b', bulk_timeout: 1s }", "database.bulk_timeout from FILE:1"),
+        ("database: { url: 'postgres://a/b', poll_interval: 0s }", "database.poll_interval from FILE:1"),
+    ] {
+        let errors = mistakes(yaml, &[], &[]).join("\n");
+        assert!(errors.contains(told), "{yaml}: {errors}");
+        assert!(!errors.contains("hunter2"), "{errors}");
+    }
+}
+
+#[test]
 fn an_empty_section_is_there() {
     let config = from_yaml("redis: { urls: [a:1], tls: {} }\nrules: { runtime: {} }\n");
     assert_eq!(config.redis.unwrap().tls, Some(RedisTls::default()));
@@ -587,7 +627,8 @@ const DOCUMENT: &str = include_str!("../docs/configuration.md");
 
 #[test]
 fn the_documentation_has_every_setting() {
-    let redis = "redis: { type: sentinel, urls: [a], sentinel: { master: m }, tls: {} }\n";
+    let redis = "redis: { type: sentinel, urls: [a], sentinel: { master: m }, tls: {} }\n\
+                 database: { url: 'postgres://a/b', tls: {} }\n";
     let config =
         from_yaml(&format!("grpc: {{ tls: {{ certificate: a, key: b }} }}\nrules: {{ runtime: {{}} }}\n{redis}"));
     let tree = serde_json::to_value(&config).unwrap();

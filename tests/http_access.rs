@@ -9,16 +9,12 @@ use std::io::{Read as _, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::sync::Arc;
-use std::time::Duration;
 
-use api_support::{Api, assert_problem, block_on, open, rule, start, start_on};
+use api_support::{Api, assert_problem, block_on, rule, start};
 use process::{Answer, PATIENCE, get, texts, tidegate};
 use serde_json::{Value, json};
-use tidegate::rules::repository::RepositoryError;
-use tidegate::rules::repository::choice::Repository;
-use tidegate::rules::repository::memory::MemoryRepository;
-use tidegate::rules::repository::token::Scope::{Operate, Read, WriteRules};
+use tidegate::config::Config;
+use tidegate::rules::repository::Scope::{Operate, Read, WriteRules};
 use tidegate::server::access::attempts::PER_MINUTE;
 use tidegate::server::admin::proto::admin_client::AdminClient;
 use tidegate::server::admin::proto::{CountersRequest, DescribeRulesRequest, Entry};
@@ -27,22 +23,13 @@ use tonic::transport::Channel;
 
 const RULE: &str = "/rate-limit/rules/edge/user_id=1";
 
-/// Waits until the server has read that there are no tokens.
-fn closed() -> Api {
-    let api = start(|_| {});
-    block_on(server_support::eventually("the tokens are read", async || {
-        api.get("/rate-limit/rules").status != 503
-    }));
-    api
-}
-
 fn with_token(api: &Api, token: &str, method: &str, path: &str, body: Option<Value>) -> Answer {
     api.call(method, path, &[("authorization", &format!("Bearer {token}"))], body)
 }
 
 #[test]
 fn before_the_first_token_everybody_reads_and_nobody_changes() {
-    let api = closed();
+    let api = start(|_| {});
     assert_eq!(api.get("/rate-limit/rules").status, 200);
     assert_eq!(api.post("/rate-limit", json!({ "user_id": "1" })).status, 200);
     assert_problem(&api.put(RULE, rule(1)), 403, "make one with `tidegate token create`");
@@ -111,29 +98,6 @@ fn tokens_are_made_shown_once_and_revoked() {
 }
 
 #[test]
-fn tokens_hold_while_the_repository_is_away() {
-    let api = start(|_| {});
-    let read = api.token("reader", &[Read]);
-    let away = RepositoryError::Unavailable { reason: "gone".into(), retry_after: Duration::from_secs(1) };
-    api.fail_with(Some(away.clone()));
-    assert!(block_on(api.running.context.access.refresh()).is_err());
-    let answer = with_token(&api, &read, "POST", "/rate-limit", Some(json!({ "user_id": "1" })));
-    assert_eq!(answer.status, 200);
-    assert_eq!(api.post("/rate-limit", json!({ "user_id": "1" })).status, 401);
-
-    // Away since the start: decisions are made, and the rest waits.
-    let memory = MemoryRepository::default();
-    memory.fail_with(Some(away));
-    let api = start_on(Arc::new(Repository::Memory(memory)), |_| {});
-    assert_eq!(api.post("/rate-limit", json!({ "user_id": "1" })).status, 200);
-    for answer in [api.get("/rate-limit/rules"), api.put(RULE, rule(1))] {
-        assert_problem(&answer, 503, "tokens cannot be checked");
-    }
-    api.fail_with(None);
-    block_on(server_support::eventually("the tokens are read", async || api.get("/rate-limit/rules").status == 200));
-}
-
-#[test]
 fn wrong_tokens_are_limited_and_right_ones_are_not() {
     let api = start(|_| {});
     let read = api.token("reader", &[Read]);
@@ -196,6 +160,11 @@ fn bearing<T>(token: &str, message: T) -> tonic::Request<T> {
     request
 }
 
+/// The rules built in, in memory, instead of none.
+fn with_examples(config: &mut Config) {
+    config.rules.repository_file = None;
+}
+
 fn counters() -> CountersRequest {
     CountersRequest {
         domain: "edge".into(),
@@ -206,7 +175,7 @@ fn counters() -> CountersRequest {
 
 #[test]
 fn administration_asks_for_the_same_tokens() {
-    let api = closed();
+    let api = start(with_examples);
     block_on(async {
         let mut client = admin(&api).await;
         assert!(client.describe_rules(DescribeRulesRequest::default()).await.is_ok());
@@ -233,7 +202,7 @@ fn administration_asks_for_the_same_tokens() {
 
 #[test]
 fn commands_take_their_token_from_the_environment_or_a_file() {
-    let api = start(|_| {});
+    let api = start(with_examples);
     let operate = api.token("operator", &[Operate, Read]);
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("token");
@@ -254,7 +223,10 @@ fn commands_take_their_token_from_the_environment_or_a_file() {
 
 #[test]
 fn whoever_asks_for_it_lets_in_everybody() {
-    let api = open();
+    let api = start(|config| {
+        with_examples(config);
+        config.http.allow_unauthenticated = true;
+    });
     assert_eq!(api.put(RULE, rule(1)).status, 201);
     block_on(async { assert!(admin(&api).await.reset_counters(counters()).await.is_ok()) });
     assert_problem(&with_token(&api, "tg_wrong", "GET", RULE, None), 401, "not known");

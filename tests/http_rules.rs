@@ -5,13 +5,9 @@ mod api_support;
 mod process;
 mod server_support;
 
-use std::sync::atomic::Ordering;
-use std::time::Duration;
-
 use api_support::{assert_problem, open, rule};
 use process::{Server, request};
 use serde_json::json;
-use tidegate::rules::repository::RepositoryError;
 
 #[test]
 fn a_customers_limit_is_set_in_a_line_and_changed_and_deleted() {
@@ -231,6 +227,110 @@ fn everything_goes_back_at_once() {
     assert_ne!(accepted.json()["epoch"], back.json()["epoch"]);
 }
 
+const TEXT: &str = "\
+domain: edge
+descriptors:
+  - key: user_id
+    rate_limit: { unit: minute, requests_per_unit: 5 }
+  - key: user_id
+    value: gold
+    rate_limit: { unit: minute, requests_per_unit: 50 }
+---
+domain: inner
+charge: all_or_nothing
+descriptors:
+  - key: path
+    rate_limit: { unlimited: true }
+";
+
+#[test]
+fn whole_domains_are_applied_and_exported() {
+    let api = open();
+    api.put("/rate-limit/rules/edge/old", rule(1));
+    api.put("/rate-limit/rules/other/kept", rule(1));
+    let tried = api.apply("?dry_run=true", "", TEXT);
+    assert_eq!(tried.status, 200, "{tried:?}");
+    let document = tried.json();
+    assert_eq!((&document["dry_run"], &document["changed"], &document["revision"]), (&json!(true), &json!(6), &json!(2)));
+    let lines: Vec<_> = document["diff"].as_str().unwrap().lines().collect();
+    assert!(lines.contains(&"- rule edge old"), "{lines:?}");
+    assert!(lines.iter().any(|line| line.starts_with("+ rule edge user_id=gold")), "{lines:?}");
+    assert!(document["warnings"][0].as_str().unwrap().contains("domain edge loses 1 of its 1 rules"), "{document}");
+    assert_eq!(api.revision(), 2);
+
+    assert_problem(&api.apply("", "if-match: \"1\"\r\n", TEXT), 412, "the rules are at revision 2, not 1");
+    let applied = api.apply("", "if-match: \"2\"\r\nx-change-reason: launch\r\n", TEXT);
+    assert_eq!((applied.status, &applied.json()["revision"], &applied.json()["in_force"]), (200, &json!(3), &json!(true)));
+    assert_eq!(api.get("/rate-limit/rules/edge/old").status, 404);
+    assert_eq!(api.get("/rate-limit/rules/other/kept").status, 200);
+    assert_eq!(api.get("/rate-limit/history?limit=1").json()["versions"][0]["reason"], "launch");
+
+    let exported = api.get("/rate-limit/rules:export");
+    assert_eq!((exported.status, exported.header("content-type")), (200, Some("application/yaml")));
+    assert_eq!(exported.header("etag"), Some("\"3\""));
+    let again = api.apply("", "", &exported.body);
+    assert_eq!((&again.json()["changed"], &again.json()["revision"]), (&json!(0), &json!(3)), "{again:?}");
+    let one = api.get("/rate-limit/rules:export?domain=inner").body;
+    assert!(one.starts_with("domain: inner") && !one.contains("edge"), "{one}");
+}
+
+#[test]
+fn texts_without_meaning_are_refused_line_by_line() {
+    let api = open();
+    let broken = api.apply("", "", &TEXT.replace("requests_per_unit: 50", "requests_per_unit: -1"));
+    let document = assert_problem(&broken, 422, "line 7, column");
+    assert!(document["errors"][0]["field"].as_str().unwrap().starts_with("line 7, column"), "{document}");
+    assert_problem(&api.apply("", "", &format!("{TEXT}---\ndomain: edge\n")), 422, "'edge' stands twice");
+    assert_problem(&api.apply("", "", "domain: [\n"), 422, "line ");
+    assert_problem(&api.apply("?dry-run=true", "", TEXT), 400, "dry-run: unknown parameter");
+    let address = api.running.http_address;
+    assert_problem(&request(address, "POST", "/rate-limit/rules:apply", "", b"{}"), 415, "must be one of");
+    assert_eq!(api.revision(), 0);
+    let headers = "content-type: application/json\r\n";
+    let json = r#"{"domain": "inner", "descriptors": [{"key": "a", "rate_limit": {"unlimited": true}}]}"#;
+    let applied = request(address, "POST", "/rate-limit/rules:apply", headers, json.as_bytes());
+    assert_eq!((applied.status, &applied.json()["changed"]), (200, &json!(2)), "{applied:?}");
+}
+
+#[test]
+fn most_rules_are_not_lost_by_mistake() {
+    let api = open();
+    let descriptor = |user: usize| {
+        json!({ "key": "user_id", "value": user.to_string(), "rate_limit": { "unit": "day", "requests_per_unit": 1 } })
+    };
+    let many = json!({ "domain": "edge", "descriptors": (0..20).map(descriptor).collect::<Vec<_>>() }).to_string();
+    assert_eq!(api.apply("", "", &many).status, 200);
+    let few = json!({ "domain": "edge", "descriptors": [descriptor(1)] }).to_string();
+    let detail = "19 of 20 rules would be gone; repeat it with accept_loss=true";
+    assert_problem(&api.apply("", "", &few), 409, detail);
+    let tried = api.apply("?dry_run=true", "", &few).json();
+    assert!(tried["warnings"].to_string().contains("19 of 20 rules would be gone"), "{tried}");
+    let meant = api.apply("?accept_loss=true", "", &few).json();
+    assert_eq!((&meant["changed"], &meant["in_force"]), (&json!(19), &json!(true)), "{meant}");
+    assert_eq!(api.post("/rate-limit/rules:rollback", json!({ "revision": 1 })).status, 200);
+    assert_problem(&api.post("/rate-limit/rules:rollback", json!({ "revision": 0 })), 409, "20 of 20 rules would be gone");
+    let back = api.post("/rate-limit/rules:rollback?accept_loss=true", json!({ "revision": 0 }));
+    assert_eq!((back.status, &back.json()["in_force"]), (200, &json!(true)), "{back:?}");
+    assert_eq!(api.get("/rate-limit/rules").json()["records"], json!([]));
+}
+
+#[test]
+fn a_limit_holds_when_its_answer_says_so() {
+    let api = open();
+    let ask = || api.post("/rate-limit", json!({ "user_id": "123" })).status;
+    assert_eq!(ask(), 200);
+    let made = api.put("/rate-limit/rules", json!({ "user_id": "123", "limit_per_hour": 2 }));
+    assert_eq!(made.json()["in_force"], true);
+    assert_eq!([ask(), ask(), ask()], [200, 200, 429]);
+    let exempt = json!({ "rate_limit": { "unlimited": true }, "for": "1h" });
+    assert_eq!(api.put("/rate-limit/overrides/edge/user_id=123", exempt).json()["in_force"], true);
+    assert_eq!(ask(), 200);
+    assert_eq!(api.delete("/rate-limit/overrides/edge/user_id=123").json()["in_force"], true);
+    assert_eq!(ask(), 429);
+    assert_eq!(api.delete("/rate-limit/rules/edge/user_id=123").json()["in_force"], true);
+    assert_eq!(ask(), 200);
+}
+
 #[test]
 fn settings_of_domains_are_read_and_written() {
     let api = open();
@@ -272,36 +372,6 @@ fn overrides_hold_for_a_time() {
     assert_eq!(api.get("/rate-limit/rules").json()["records"], json!([]));
     assert_eq!(api.delete(at).status, 200);
     assert_eq!(api.get(at).status, 404);
-}
-
-#[test]
-fn a_repository_that_is_away_is_told_and_decisions_go_on() {
-    let api = open();
-    let at = "/rate-limit/rules/edge/user_id=1";
-    api.put(at, rule(1));
-    let away = RepositoryError::Unavailable { reason: "connection refused".into(), retry_after: Duration::from_secs(7) };
-    api.fail_with(Some(away));
-    for answer in [api.put(at, rule(2)), api.get(at), api.delete(at), api.get("/rate-limit/rules"), api.get("/tokens")] {
-        assert_problem(&answer, 503, "the rule repository is away: connection refused");
-        assert_eq!(answer.header("retry-after"), Some("7"));
-    }
-    assert_eq!(api.post("/rate-limit", json!({ "user_id": "1" })).status, 200);
-    api.fail_with(Some(RepositoryError::OutcomeUnknown { reason: "broken pipe".into() }));
-    let unknown = api.put(at, rule(2));
-    let document = assert_problem(&unknown, 503, "which may have been made or not: broken pipe; read what is there");
-    assert_eq!((&document["outcome"], unknown.header("retry-after")), (&json!("unknown"), None));
-    api.fail_with(Some(RepositoryError::Unusable("the database is of a newer version".into())));
-    assert_problem(&api.get(at), 500, "newer version");
-    api.fail_with(None);
-    assert_eq!(api.get(at).json()["revision"], 1, "nothing was written");
-}
-
-#[test]
-fn the_answer_says_when_a_change_is_not_in_force_yet() {
-    let api = open();
-    api.follows.store(false, Ordering::Relaxed);
-    let made = api.put("/rate-limit/rules/edge/user_id=1", rule(1));
-    assert_eq!((made.status, &made.json()["in_force"]), (201, &json!(false)), "{made:?}");
 }
 
 #[test]

@@ -260,7 +260,7 @@ fn a_half_written_file_is_not_read() {
     assert_eq!((watched.status.successes(), watched.status.failures()), (0, 0));
     drop(writer);
     let loaded = watched.next().unwrap();
-    assert_eq!(loaded.rules.domain(b"edge").unwrap().rules().len(), 2);
+    assert_eq!(loaded.rules.domain(b"edge").unwrap().rule_count(), 2);
     assert_eq!(watched.status.waiting_for(), None);
     assert_eq!((watched.status.successes(), watched.status.failures()), (1, 0));
 }

@@ -1,4 +1,4 @@
-//! TLS of the gRPC port: certificates, client certificates and the names in them, renewal.
+//! TLS of the gRPC and HTTP ports: certificates, client certificates and the names in them, renewal.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod server_support;
@@ -16,7 +16,7 @@ use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
 use server_support::{OK, SOON, Server, eventually, request, start};
 use tidegate::config::Tls;
 use tidegate::server;
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
@@ -119,6 +119,14 @@ impl<'a> Client<'a> {
 
     /// Shakes hands; with TLS 1.3 a refusal of the client's certificate shows only later.
     async fn connect(&self, address: SocketAddr) -> std::io::Result<tokio_rustls::client::TlsStream<TcpStream>> {
+        self.connect_speaking(address, b"h2").await
+    }
+
+    async fn connect_speaking(
+        &self,
+        address: SocketAddr,
+        protocol: &[u8],
+    ) -> std::io::Result<tokio_rustls::client::TlsStream<TcpStream>> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let builder = ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(self.versions)
@@ -131,7 +139,7 @@ impl<'a> Client<'a> {
                 builder.with_client_auth_cert(vec![identity.certificate.clone()], key).unwrap()
             }
         };
-        config.alpn_protocols = vec![b"h2".to_vec()];
+        config.alpn_protocols = vec![protocol.to_vec()];
         let stream = TcpStream::connect(address).await?;
         let name = ServerName::try_from("localhost").unwrap();
         TlsConnector::from(Arc::new(config)).connect(name, stream).await
@@ -287,4 +295,40 @@ fn files_that_cannot_be_used_are_named() {
         let named = [&tls.certificate, &tls.key].into_iter().chain(&tls.client_ca);
         assert!(named.into_iter().any(|path| error.contains(path.to_str().unwrap())), "{error}");
     }
+}
+
+#[tokio::test]
+async fn http_is_served_over_tls_and_follows_its_files() {
+    let authority = Authority::new();
+    let (first, second) = (authority.issue(&["localhost"]), authority.issue(&["localhost"]));
+    let directory = tempfile::tempdir().unwrap();
+    first.write(directory.path());
+    let server = start(RULES, |config| config.http.tls = Some(settings(directory.path())));
+    let address = server.running.http_address;
+    let client = Client::trusting(&authority);
+    let mut stream = client.connect(address).await.expect("a handshake");
+    assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
+    stream.shutdown().await.unwrap();
+    let get = async |protocol: &[u8]| {
+        let mut stream = client.connect_speaking(address, protocol).await.expect("a handshake");
+        stream.write_all(b"GET /livez HTTP/1.1\r\nhost: t\r\nconnection: close\r\n\r\n").await.unwrap();
+        let mut answer = String::new();
+        let _ = timeout(SOON, stream.read_to_string(&mut answer)).await.expect("an answer");
+        answer
+    };
+    assert!(get(b"http/1.1").await.starts_with("HTTP/1.1 200 "));
+    second.write(directory.path());
+    eventually("the second certificate", async || client.sees(address).await == second.certificate).await;
+    assert_eq!(server.running.http_tls().expect("TLS").reloads(), (1, 0));
+    // Nobody is answered in plain text.
+    let mut plain = TcpStream::connect(address).await.unwrap();
+    plain.write_all(b"GET /livez HTTP/1.1\r\nhost: t\r\n\r\n").await.unwrap();
+    let mut answer = Vec::new();
+    let _ = timeout(SOON, plain.read_to_end(&mut answer)).await.expect("the connection is closed");
+    assert!(!answer.starts_with(b"HTTP/1.1 200"));
+
+    let mut config = server_support::config();
+    config.http.tls = Some(Tls { key: directory.path().join("missing"), ..settings(directory.path()) });
+    let error = server::start(config).expect_err("no key").to_string();
+    assert!(error.starts_with("http.tls.key: cannot read"), "{error}");
 }

@@ -12,16 +12,22 @@
 //! hold on a noisy machine where single figures do not. Options: `-- --rounds N --requests N --only NAME[,NAME]`.
 //!
 //! `-- --scenario workers` compares one worker with two, and a load on many connections with the same on one.
-//! `-- --scenario redis` has the counters in Redis, for several kinds of traffic (`--only` names some).
+//! `-- --scenario redis` has the counters in Redis, for several kinds of traffic (`--only` names some), in turn on one
+//! server, a cluster, and a cluster with buckets (`--on single,cluster,buckets` names some).
+//! `-- --scenario live` changes rules in Postgres through the API of three replicas (`--changes N`), and `-- --scenario
+//! million` does so among a million rules; both start a PostgreSQL (Debian package `postgresql`).
 //! `-- --scenario reload` replaces a file of 100 000 rules while the server is under full load.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+#[path = "../../tests/postgres_support/mod.rs"]
+mod postgres_support;
 #[path = "../../tests/redis_support/mod.rs"]
 mod redis_support;
 #[path = "../support/mod.rs"]
 mod support;
 
 mod driver;
+mod live;
 mod load;
 mod redis;
 mod reload;
@@ -37,7 +43,9 @@ use load::Load;
 struct Options {
     rounds: usize,
     requests: usize,
+    changes: usize,
     only: Option<String>,
+    on: Option<String>,
 }
 
 fn main() -> ExitCode {
@@ -50,14 +58,21 @@ fn main() -> ExitCode {
         return servers::serve(&name);
     }
     let number = |name: &str, default: usize| value(name).map_or(default, |text| text.parse().expect("a number"));
-    let options =
-        Options { rounds: number("--rounds", 5), requests: number("--requests", 200_000), only: value("--only") };
+    let options = Options {
+        rounds: number("--rounds", 5),
+        requests: number("--requests", 200_000),
+        changes: number("--changes", 1_000),
+        only: value("--only"),
+        on: value("--on"),
+    };
     match value("--scenario").as_deref() {
         None => side_by_side(&options),
         Some("workers") => workers::run(&options),
         Some("reload") => reload::run(&options),
         Some("redis") => redis::run(&options),
-        Some(other) => panic!("no scenario {other}; there are workers, reload and redis"),
+        Some("live") => live::run(&options),
+        Some("million") => live::million(&options),
+        Some(other) => panic!("no scenario {other}; there are workers, reload, redis, live and million"),
     }
     ExitCode::SUCCESS
 }

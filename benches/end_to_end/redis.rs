@@ -68,15 +68,22 @@ fn rules(case: &Case, requests: u64) -> String {
 }
 
 pub fn run(options: &Options) {
-    println!("single server\n");
-    header();
-    for case in chosen(options) {
-        let redis = Redis::start();
-        let settings = [("TIDEGATE_REDIS__URLS", redis.address())];
-        measure(&case, options, &settings, &[redis.pid()]);
+    let asked = |name: &str| options.on.as_ref().is_none_or(|on| on.split(',').any(|each| each == name));
+    if asked("single") {
+        println!("single server\n");
+        header();
+        for case in chosen(options) {
+            let redis = Redis::start();
+            let settings = [("TIDEGATE_REDIS__URLS", redis.address())];
+            measure(&case, options, &settings, &[redis.pid()]);
+        }
+    }
+    let kinds: Vec<_> = [("cluster", "0"), ("buckets", "64")].into_iter().filter(|(name, _)| asked(name)).collect();
+    if kinds.is_empty() {
+        return;
     }
     let cluster = Cluster::start(3, 1);
-    for buckets in ["0", "64"] {
+    for (_, buckets) in kinds {
         println!("\ncluster of three primaries (and replicas, not counted), cluster_buckets {buckets}\n");
         header();
         for case in chosen(options).into_iter().filter(|case| !case.name.starts_with("Zipf")) {

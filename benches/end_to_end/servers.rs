@@ -19,6 +19,7 @@ pub const NAMES: [&str; 3] = ["tonic-default", "tonic-worker", "tidegate"];
 /// A running server; killed when dropped.
 pub struct Server {
     pub port: u16,
+    pub http_port: u16,
     admin_port: u16,
     lines: BufReader<ChildStdout>,
     child: Child,
@@ -41,7 +42,7 @@ impl Server {
         lines.read_line(&mut line).unwrap();
         let mut ports = line.split_whitespace().map(|port| port.parse().expect("the server's ports"));
         let port = ports.next().expect("a port");
-        Self { port, admin_port: ports.next().unwrap_or(0), lines, child }
+        Self { port, admin_port: ports.next().unwrap_or(0), http_port: ports.next().unwrap_or(0), lines, child }
     }
 
     /// Waits until the server tells something more.
@@ -49,6 +50,11 @@ impl Server {
         let mut line = String::new();
         self.lines.read_line(&mut line).unwrap();
         line.trim().to_owned()
+    }
+
+    /// Its process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// User and system time so far, in microseconds.
@@ -147,9 +153,12 @@ fn tidegate() {
     config.grpc.workers = variable("BENCH_WORKERS").map_or(1, |text| text.parse().unwrap());
     config.http.address = any;
     config.admin.address = any;
-    config.rules.paths = vec![rules];
+    if config.database.is_none() {
+        config.rules.paths = vec![rules];
+    }
     let running = tidegate::server::start(config).unwrap();
-    println!("{} {}", running.grpc_address.unwrap().port(), running.admin_address.port());
+    let grpc = running.grpc_address.unwrap();
+    println!("{} {} {}", grpc.port(), running.admin_address.port(), running.http_address.port());
     std::io::stdout().flush().unwrap();
     let mut revision = running.context.limiter.active().revision;
     Builder::new_current_thread().enable_all().build().unwrap().block_on(async {

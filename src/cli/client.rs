@@ -92,7 +92,7 @@ impl Interceptor for Bearer {
 }
 
 /// The token of the environment: in `TIDEGATE_TOKEN`, or in the file that `TIDEGATE_TOKEN_FILE` names.
-fn token() -> anyhow::Result<Option<String>> {
+pub fn token() -> anyhow::Result<Option<String>> {
     let variable = |name| std::env::var(name).ok().filter(|value| !value.trim().is_empty());
     let text = match (variable(TOKEN), variable(TOKEN_FILE)) {
         (Some(token), _) => token,

@@ -1,16 +1,18 @@
 //! The command line: one file a subcommand, each with the same shape, arguments and `run`.
 
+mod api;
 mod check;
 mod client;
 mod counters;
+mod db;
 mod demo;
-mod describe;
 mod descriptor;
 mod doctor;
 mod explain;
 mod rules;
 mod serve;
 mod settings;
+mod token;
 
 use std::process::ExitCode;
 
@@ -51,9 +53,15 @@ enum Command {
     Serve(serve::Args),
     /// Show a running server under lively traffic, in this terminal
     Demo(demo::Args),
-    /// Check rule files, list the rules in force
+    /// Work with rules: check, list, change, take back
     #[command(subcommand)]
     Rules(rules::Command),
+    /// Work with the database that keeps rules
+    #[command(subcommand)]
+    Db(db::Command),
+    /// Work with the tokens of a server's API
+    #[command(subcommand)]
+    Token(token::Command),
     /// Ask a running server for a decision, as Envoy would
     Check(check::Args),
     /// Tell which rule of a running server applies to a descriptor, and why
@@ -74,6 +82,8 @@ pub fn main() -> ExitCode {
         Command::Rules(command) => rules::run(command),
         Command::Check(args) => check::run(args),
         Command::Explain(args) => explain::run(args),
+        Command::Db(command) => db::run(command),
+        Command::Token(command) => token::run(command),
         Command::Counters(command) => counters::run(command),
         Command::Doctor(args) => doctor::run(args),
     };

@@ -16,6 +16,9 @@ pub struct SettingsArgs {
     /// YAML files with rules, and directories of them
     #[arg(long, value_name = "PATH", num_args = 1..)]
     rules: Vec<PathBuf>,
+    /// Keep rules in this file and change them through the API, without files and without Postgres
+    #[arg(long, value_name = "FILE", conflicts_with = "rules")]
+    repository: Option<PathBuf>,
     /// Refuse rules that raise warnings
     #[arg(long)]
     strict: bool,
@@ -65,6 +68,10 @@ impl SettingsArgs {
                 self.rules.iter().map(|path| path.to_str().with_context(|| format!("--rules {path:?}: not UTF-8")));
             let paths = paths.collect::<anyhow::Result<Vec<_>>>()?;
             flags.push(Flag::new("--rules", "rules.paths", paths.join(",")));
+        }
+        if let Some(path) = &self.repository {
+            let path = path.to_str().with_context(|| format!("--repository {path:?}: not UTF-8"))?;
+            flags.push(Flag::new("--repository", "rules.repository_file", path));
         }
         let switches = [
             (self.strict, "--strict", "rules.strict"),

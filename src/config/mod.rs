@@ -6,6 +6,7 @@
 //! is told all at once, each with the field, the place it was written, and what to write instead.
 
 pub mod compat;
+pub mod database;
 mod error;
 mod load;
 mod print;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::database::Database;
 use super::redis::Redis;
 use super::scalar::{self, address, duration, list, optional_address};
 use crate::core::spec::{FailureMode, HeaderFamilies};
@@ -27,6 +28,8 @@ pub struct Config {
     pub limiter: Limiter,
     /// Counters in Redis. Default: none, counters are in this process's memory.
     pub redis: Option<Redis>,
+    /// The database that keeps rules. Default: none.
+    pub database: Option<Database>,
     /// How the process ends.
     pub shutdown: Shutdown,
     /// Logs, traces and metrics.
@@ -122,6 +125,11 @@ pub struct Http {
     /// How long a request may take, its body included. More than `0s`, default `10s`.
     #[serde(with = "duration")]
     pub request_timeout: Duration,
+    /// The largest text of `POST /rate-limit/rules:apply`, bytes. 1024 to 256 MiB, default 67108864 (64 MiB).
+    pub max_apply_bytes: usize,
+    /// How long applying it may take. More than `0s`, default `2m`.
+    #[serde(with = "duration")]
+    pub apply_timeout: Duration,
     /// Serve TLS on `address`, reloaded when the files change. Default: none, plain text.
     pub tls: Option<Tls>,
     /// Let everybody change rules and reset counters without a token, here and on the administration listener. For
@@ -137,6 +145,8 @@ impl Default for Http {
             domain: "edge".to_owned(),
             max_body_bytes: 1 << 20,
             request_timeout: Duration::from_secs(10),
+            max_apply_bytes: 64 << 20,
+            apply_timeout: Duration::from_secs(120),
             tls: None,
             allow_unauthenticated: false,
         }
@@ -184,6 +194,12 @@ pub struct Rules {
     /// Start although the first rules do not load: requests are answered with an error, and health says so, until
     /// they do. Default `false`: the process ends with the reason.
     pub start_without: bool,
+    /// The file of the embedded repository, made if it is not there, when rules come neither from files nor from
+    /// Postgres. Default: none, rules that are changed through the API last as long as the process.
+    pub repository_file: Option<PathBuf>,
+    /// Refuse to start when neither the repository nor a copy of it gives any rules in time. Default `false`: requests
+    /// are answered with an error, and health says so, until one does.
+    pub required: bool,
 }
 
 impl Default for Rules {
@@ -196,6 +212,8 @@ impl Default for Rules {
             debounce: Duration::from_millis(200),
             poll_interval: Duration::from_secs(10),
             start_without: false,
+            repository_file: None,
+            required: false,
         }
     }
 }

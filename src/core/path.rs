@@ -4,6 +4,7 @@
 //! the notation (or a Redis key around it) uses itself, and control characters, are written `%XX`. The text is the
 //! rule's name within its domain: in counters, in the API, in databases.
 
+use std::borrow::Cow;
 use std::fmt::{self, Write as _};
 use std::str::FromStr;
 
@@ -19,6 +20,14 @@ pub struct PathEntry {
     pub key: Box<str>,
     /// `None` matches every value; never empty; a `*` in it matches any text.
     pub value: Option<Box<str>>,
+}
+
+impl PathEntry {
+    /// Whether there is a `*` in the key or the value.
+    #[must_use]
+    pub fn has_wildcard(&self) -> bool {
+        self.key.contains('*') || self.value.as_deref().is_some_and(|value| value.contains('*'))
+    }
 }
 
 /// Why a text is no path.
@@ -146,6 +155,21 @@ pub fn canonical_path<'a>(entries: impl IntoIterator<Item = (&'a str, Option<&'a
     path
 }
 
+/// The keys and values of a canonical path.
+pub fn entries_of(path: &str) -> impl Iterator<Item = (Cow<'_, str>, Option<Cow<'_, str>>)> {
+    fn read(text: &str) -> Cow<'_, str> {
+        if text.contains('%') {
+            unescape(text).map_or(text.into(), |text| String::from(text).into())
+        } else {
+            text.into()
+        }
+    }
+    path.split(',').map(|entry| match entry.split_once('=') {
+        Some((key, value)) => (read(key), Some(read(value))),
+        None => (read(entry), None),
+    })
+}
+
 fn escape_into(out: &mut String, text: &str) {
     for character in text.chars() {
         if matches!(character, ',' | '=' | '%' | '|' | '{' | '}') || character.is_control() {
@@ -215,6 +239,11 @@ mod tests {
         fn every_path_is_read_as_it_was_written(entries in prop::collection::vec(("\\PC{1,8}|[,=%|{}\n]{1,4}", prop::option::of(".{0,8}")), 1..6)) {
             let entries = entries.into_iter().map(|(key, value)| PathEntry { key: key.into(), value: value.map(Into::into) });
             let path = DescriptorPath::new(entries).unwrap();
+            let read = entries_of(path.as_str()).map(|(key, value)| PathEntry {
+                key: key.into(),
+                value: value.map(Into::into),
+            });
+            prop_assert_eq!(read.collect::<Vec<_>>(), path.entries());
             prop_assert_eq!(path.as_str().parse::<DescriptorPath>().unwrap(), path);
         }
     }

@@ -1,16 +1,24 @@
 //! A compiled rule: a descriptor path with what applies at its end. Immutable and shared by every request.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
 use super::descriptor::Entry;
 use super::limit::Limit;
+use super::path::entries_of;
 use super::spec::{FailureMode, Origin};
 
-/// A rule's place in its rule set: dense, from 0, new in every revision.
+/// A rule's place in its rule set. It stays when the rule or others change; that of a removed rule is given to the
+/// next new one, so that ids stay dense.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RuleId(pub u32);
+
+impl RuleId {
+    /// Of a rule that is not in force, as it or something above it is disabled.
+    pub const UNLISTED: Self = Self(u32::MAX);
+}
 
 /// A limit of a rule, with what identifies its counters.
 #[derive(Clone, Debug)]
@@ -35,6 +43,8 @@ pub enum Effect {
         /// Names it, so that other rules can be replaced by it.
         name: Option<Box<str>>,
     },
+    /// The only limit, as most rules have it.
+    Limit(RuleLimit),
     /// Every one of these must hold. Not empty.
     Limits(Box<[RuleLimit]>),
 }
@@ -88,6 +98,8 @@ pub enum MetricValue {
 pub struct Rule {
     /// Its place in the rule set.
     pub id: RuleId,
+    /// The name of its domain.
+    pub domain: Arc<str>,
     /// The canonical descriptor path, `key=value,key2,key3=pre*`; see [`crate::core::path`].
     pub path: Box<str>,
     /// What it does.
@@ -102,9 +114,7 @@ pub struct Rule {
     /// The same for the key of entry `i`: the path has a wildcard in the key. Values share a threshold, keys do not, as
     /// in envoyproxy/ratelimit.
     pub varying_keys: u64,
-    /// The metric's name without the domain, `key_value.key2`, as envoyproxy/ratelimit names it.
-    pub metric_key: Box<str>,
-    /// Whether requests alter that name.
+    /// Whether requests alter the metric's name.
     pub metric: MetricName,
     /// What few rules have.
     pub extras: Option<Box<RuleExtras>>,
@@ -124,17 +134,17 @@ impl Rule {
     pub fn name(&self) -> Option<&str> {
         match &self.effect {
             Effect::Unlimited { name } => name.as_deref(),
-            Effect::Limits(limits) => limits.first().and_then(|limit| limit.name.as_deref()),
+            _ => self.limits().first().and_then(|limit| limit.name.as_deref()),
         }
     }
 
     /// Every configured name.
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        let (unlimited, limits) = match &self.effect {
-            Effect::Unlimited { name } => (name.as_deref(), &[][..]),
-            Effect::Limits(limits) => (None, &limits[..]),
+        let unlimited = match &self.effect {
+            Effect::Unlimited { name } => name.as_deref(),
+            _ => None,
         };
-        unlimited.into_iter().chain(limits.iter().filter_map(|limit| limit.name.as_deref()))
+        unlimited.into_iter().chain(self.limits().iter().filter_map(|limit| limit.name.as_deref()))
     }
 
     /// The limits; none when unlimited.
@@ -142,6 +152,7 @@ impl Rule {
     pub fn limits(&self) -> &[RuleLimit] {
         match &self.effect {
             Effect::Unlimited { .. } => &[],
+            Effect::Limit(limit) => std::slice::from_ref(limit),
             Effect::Limits(limits) => limits,
         }
     }
@@ -170,13 +181,25 @@ impl Rule {
         self.extras.as_ref().and_then(|extras| extras.failure_mode)
     }
 
+    /// The metric's name without the domain, `key_value.key2`, as envoyproxy/ratelimit names it where requests do not
+    /// alter it. Made of the path.
+    #[must_use]
+    pub fn static_metric_key(&self) -> String {
+        let mut name = String::with_capacity(self.path.len());
+        for (key, value) in entries_of(&self.path) {
+            if !name.is_empty() {
+                name.push('.');
+            }
+            name.push_str(&composite(&key, value.as_deref()));
+        }
+        name
+    }
+
     /// The metric's name for a request's entries, without the domain. Bytes that are no UTF-8 are replaced.
     #[must_use]
-    pub fn metric_key<'a>(&'a self, entries: &[Entry<'_>]) -> Cow<'a, str> {
-        let MetricName::Dynamic(parts) = &self.metric else {
-            return Cow::Borrowed(&self.metric_key);
-        };
-        let mut name = String::with_capacity(self.metric_key.len() + 32);
+    pub fn metric_key(&self, entries: &[Entry<'_>]) -> String {
+        let MetricName::Dynamic(parts) = &self.metric else { return self.static_metric_key() };
+        let mut name = String::with_capacity(self.path.len() + 32);
         for (part, entry) in parts.iter().zip(entries) {
             if !name.is_empty() {
                 name.push('.');
@@ -192,6 +215,12 @@ impl Rule {
                 name.push_str(&String::from_utf8_lossy(entry.value));
             }
         }
-        Cow::Owned(name)
+        name
     }
+}
+
+/// The name that envoyproxy/ratelimit gives a node.
+#[must_use]
+pub fn composite<'a>(key: &'a str, value: Option<&str>) -> Cow<'a, str> {
+    value.map_or(key.into(), |value| format!("{key}_{value}").into())
 }

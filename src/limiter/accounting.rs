@@ -28,7 +28,7 @@ impl<S: CounterStore> Limiter<S> {
     fn add(&self, active: &Active, domain: &Domain, rule: Option<&Rule>, entries: &[Entry<'_>], counts: &HitCounts) {
         match rule {
             Some(rule) if rule.metric == MetricName::Static => {
-                if let Some(series) = active.series.get(rule.id.0 as usize) {
+                if let Some(series) = active.series.get(rule.id) {
                     series.add(counts);
                 }
             }

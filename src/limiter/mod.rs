@@ -11,9 +11,11 @@
 mod accounting;
 mod combine;
 mod resolve;
+mod series;
 #[cfg(test)]
 mod tests;
 
+use std::borrow::Cow;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::{ArcSwap, Guard};
@@ -23,7 +25,8 @@ use crate::core::descriptor::Request;
 use crate::core::ruleset::{Domain, RuleSet};
 use crate::core::spec::FailureMode;
 use crate::counters::{Answers, CounterStore, Deadline, Hit, StoreError};
-use crate::telemetry::decisions::{DecisionMetrics, RuleSeries};
+use crate::telemetry::decisions::DecisionMetrics;
+use series::SeriesTable;
 
 pub use accounting::near_limit_threshold;
 pub use resolve::counter_key;
@@ -80,6 +83,13 @@ pub enum DecideError {
     Store(#[from] StoreError),
 }
 
+/// What the publisher of a rule set says of it, for those who ask what is in force. The limiter only keeps it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Description {
+    /// Where the rules come from, in a word or two: `files`.
+    pub source: Cow<'static, str>,
+}
+
 /// The rule set in force, with what the limiter keeps beside it.
 #[derive(Debug)]
 pub struct Active {
@@ -87,7 +97,9 @@ pub struct Active {
     pub rules: RuleSet,
     /// Counts up with every rule set; 0 before the first.
     pub revision: u64,
-    series: Box<[Arc<RuleSeries>]>,
+    /// What its publisher says of it.
+    pub description: Description,
+    series: SeriesTable,
 }
 
 /// Decides requests. Shared by all workers.
@@ -104,22 +116,25 @@ pub struct Limiter<S> {
 impl<S: CounterStore> Limiter<S> {
     /// A limiter without rules: every decision fails with [`DecideError::NoRules`] until [`Limiter::publish`].
     pub fn new(store: S, options: LimiterOptions, metrics: Arc<DecisionMetrics>) -> Self {
-        let empty = Active { rules: RuleSet::default(), revision: 0, series: Box::default() };
+        let empty = Active {
+            rules: RuleSet::default(),
+            revision: 0,
+            description: Description::default(),
+            series: SeriesTable::default(),
+        };
         Self { active: ArcSwap::from_pointee(empty), store, options, metrics, retired: Mutex::default() }
     }
 
-    /// Puts a rule set in force, for every decision that starts from now on, and returns its revision.
-    pub fn publish(&self, rules: RuleSet) -> u64 {
-        let mut series = Vec::with_capacity(rules.rule_count());
-        for domain in rules.domains() {
-            // Rule ids count through the domains in order.
-            series.extend(domain.rules().iter().map(|rule| self.metrics.series(&domain.name, &rule.metric_key)));
-        }
-        let series = series.into_boxed_slice();
+    /// Puts a rule set in force, for every decision that starts from now on, and returns its revision. Costs what
+    /// differs from the one in force, where it was made of a clone of that.
+    pub fn publish(&self, rules: RuleSet, description: Description) -> u64 {
+        let before = self.active.load_full();
+        let series = SeriesTable::new(&rules, &self.metrics, &before.rules, &before.series);
+        drop(before);
         let mut retired = self.retired.lock().unwrap_or_else(PoisonError::into_inner);
         // Under the lock, so that two publishers never give the same revision.
         let revision = self.active.load().revision + 1;
-        retired.push(self.active.swap(Arc::new(Active { rules, revision, series })));
+        retired.push(self.active.swap(Arc::new(Active { rules, revision, description, series })));
         revision
     }
 

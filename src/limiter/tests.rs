@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use super::{DecideError, Limiter, LimiterOptions};
+use super::{DecideError, Description, Limiter, LimiterOptions};
 use crate::core::clock::{ManualClock, Micros};
 use crate::core::decision::{Code, Decision};
 use crate::core::descriptor::{Descriptor, Entry, LimitOverride, Request};
@@ -47,7 +47,7 @@ fn store(max_counters: usize) -> MemoryStore<ManualClock> {
 fn limiter_with(domain: DomainSpec, options: LimiterOptions) -> TestLimiter {
     let store = store(10_000);
     let limiter = Limiter::new(store, options, Arc::new(DecisionMetrics::default()));
-    limiter.publish(RuleSet::compile(vec![domain], false).unwrap());
+    limiter.publish(RuleSet::compile(vec![domain], false).unwrap(), Description::default());
     limiter
 }
 
@@ -319,15 +319,52 @@ fn a_new_rule_set_keeps_counters() {
     let limiter = limiter(vec![per_minute("k", 5)]);
     ask_for(&limiter, [costing("k", 4)]);
     let wider = DomainSpec { descriptors: vec![per_minute("k", 9)], ..DomainSpec::new("d") };
-    assert_eq!(limiter.publish(RuleSet::compile(vec![wider], false).unwrap()), 2);
+    assert_eq!(limiter.publish(RuleSet::compile(vec![wider], false).unwrap(), Description::default()), 2);
     assert_eq!(ask_for(&limiter, [descriptor("k")]).statuses, [(Pass, 4)]);
+}
+
+#[test]
+fn an_edited_rule_set_keeps_its_series_and_finds_those_of_its_new_rules() {
+    let limiter = limiter(vec![per_minute("a", 9), per_minute("b", 9)]);
+    let hits = |rule: &str| {
+        let totals = limiter.metrics.totals();
+        totals.iter().find(|(series, _)| series.rule() == rule).map(|(_, counts)| counts.total_hits)
+    };
+    ask_for(&limiter, [costing("a", 2), costing("b", 3)]);
+    let mut rules = limiter.active().rules.clone();
+    assert!(rules.remove("d", &"a".parse().unwrap()));
+    // It takes the id that has become free, and counts as itself.
+    rules.put("d", &"c".parse().unwrap(), per_minute("c", 9).rule).unwrap();
+    rules.put("d", &"b".parse().unwrap(), per_minute("b", 5).rule).unwrap();
+    let description = Description { source: "tests".into() };
+    assert_eq!(limiter.publish(rules, description.clone()), 2);
+    assert_eq!(limiter.active().description, description);
+    assert_eq!(ask_for(&limiter, [costing("a", 1), costing("b", 1), costing("c", 4)]).statuses[1], (Pass, 1));
+    assert_eq!((hits("a"), hits("b"), hits("c")), (Some(2), Some(4), Some(4)));
+}
+
+#[test]
+fn series_of_pages_that_stay_are_not_looked_up_again() {
+    let keys: Vec<String> = (0..2_000).map(|n| format!("k{n:04}")).collect();
+    let limiter = limiter(keys.iter().map(|key| per_minute(key, 9)).collect());
+    let first = limiter.active();
+    let mut rules = first.rules.clone();
+    rules.put("d", &"k0700".parse().unwrap(), per_minute("k0700", 1).rule).unwrap();
+    limiter.publish(rules, Description::default());
+    let second = limiter.active();
+    assert_eq!(second.series.shared_with(&first.series), [true, false, true, true]);
+    for (rule, key) in second.rules.rules().zip(&keys) {
+        let series = second.series.get(rule.id).unwrap();
+        assert_eq!(series.rule(), key);
+        assert!(std::ptr::eq(series, first.series.get(rule.id).unwrap()));
+    }
 }
 
 #[test]
 fn a_retired_rule_set_is_freed_once_nobody_uses_it() {
     let limiter = limiter(vec![per_minute("k", 5)]);
     let in_use = Arc::clone(&limiter.active());
-    limiter.publish(RuleSet::default());
+    limiter.publish(RuleSet::default(), Description::default());
     assert_eq!(limiter.reclaim(), 1);
     drop(in_use);
     assert_eq!(limiter.reclaim(), 0);

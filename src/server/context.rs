@@ -10,6 +10,7 @@ use super::health::Health;
 use super::rule_store::RuleStore;
 use crate::config::Config;
 use crate::counters::choice::Counters;
+use crate::rules::live::Live;
 use crate::rules::watch::Status;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::traces::Traces;
@@ -36,6 +37,8 @@ pub struct Context {
     pub access: Access,
     /// Where rules are changed, unless they come from files.
     pub rule_store: Option<RuleStore>,
+    /// What is in force of rules that come from a repository.
+    pub live: Option<Live>,
     /// Starts spans of decisions.
     pub traces: Traces,
 }

@@ -141,8 +141,11 @@ impl UnixSocket {
     /// As [`UnixSocket::bind`].
     pub fn bind_private(path: &Path, setting: &'static str) -> Result<Self, BindError> {
         let socket = Self::bind(path, setting)?;
-        fs::set_permissions(path, fs::Permissions::from_mode(0o600))
-            .map_err(|source| BindError::Socket { path: path.to_owned(), setting, source })?;
+        fs::set_permissions(path, fs::Permissions::from_mode(0o600)).map_err(|source| BindError::Socket {
+            path: path.to_owned(),
+            setting,
+            source,
+        })?;
         Ok(socket)
     }
 
@@ -196,9 +199,7 @@ impl GrpcListener {
                 stream.set_nodelay(true)?;
                 Ok(Socket::Tcp(stream.into_std()?))
             }
-            Self::Unix(socket) => {
-                Ok(Socket::Unix(socket.accept().await?.into_std()?))
-            }
+            Self::Unix(socket) => Ok(Socket::Unix(socket.accept().await?.into_std()?)),
         }
     }
 

@@ -8,6 +8,7 @@ use axum::http::{StatusCode, Uri};
 use axum::routing::get;
 
 use super::Context;
+use super::rules::standing;
 use super::tls::TlsAcceptor;
 use super::workers::{Load, Refused};
 use crate::core::clock::SystemClock;
@@ -32,6 +33,9 @@ pub fn register(context: &Arc<Context>, loads: &[Arc<Load>], refused: Arc<Refuse
     metrics.counter("evicted_counters", "Counters evicted to make room", store(|stats| stats.least_consumed));
     metrics.counter("overflowed_hits", "Hits counted on shared counters", store(|stats| stats.overflowed));
 
+    if let Some(live) = &context.live {
+        standing::register(metrics, live);
+    }
     if let Some(redis) = context.limiter.store().redis() {
         counters_in_redis(metrics, redis);
     }
@@ -59,9 +63,12 @@ pub fn register(context: &Arc<Context>, loads: &[Arc<Load>], refused: Arc<Refuse
         });
     }
     let access = context.access.clone();
-    metrics.counters("refused_calls", "Calls that were not allowed, over HTTP and for administration", "reason", move || {
-        access.refused()
-    });
+    metrics.counters(
+        "refused_calls",
+        "Calls that were not allowed, over HTTP and for administration",
+        "reason",
+        move || access.refused(),
+    );
     let acceptors: Vec<_> = tls.iter().flatten().map(|&acceptor| acceptor.clone()).collect();
     if !acceptors.is_empty() {
         let sum = |read: fn(&TlsAcceptor) -> u64| {

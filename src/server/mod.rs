@@ -40,13 +40,13 @@ use tokio::time::sleep;
 use tonic::service::Routes;
 use tonic_health::pb::health_server::HealthServer;
 
+use self::access::Access;
 use self::connection::Shared;
 pub use self::context::Context;
 use self::context::Limiter;
 use self::health::{Health, HealthService};
 use self::http::listener::{Bounds, HttpListener, serve};
 use self::listener::{BindError, GrpcListener, UnixSocket, bind_tcp};
-use self::access::Access;
 use self::rls::RateLimitService;
 use self::rule_store::RuleStore;
 use self::shutdown::{Phase, Shutdown};
@@ -54,7 +54,9 @@ use self::tls::{Port, Reloader, TlsAcceptor, TlsError};
 use self::workers::{Load, Workers};
 use crate::config::{self, Config};
 use crate::limiter::LimiterOptions;
+use crate::rules::live::Live;
 use crate::rules::report::Report;
+use crate::rules::repository::RepositoryError;
 use crate::rules::watch::Watcher;
 use crate::telemetry::decisions::{DecisionMetrics, DecisionMetricsOptions};
 use crate::telemetry::metrics::Metrics;
@@ -82,6 +84,18 @@ pub enum StartError {
     /// The rules have mistakes.
     #[error("the rules do not load (rules.start_without: true starts without them):\n{0}")]
     Rules(Report),
+    /// The rule repository cannot be opened.
+    #[error(transparent)]
+    Repository(#[from] RepositoryError),
+    /// The copy of the rules on disk cannot be used.
+    #[error(transparent)]
+    Copy(#[from] crate::rules::copies::disk::DiskError),
+    /// The key of the copies cannot be used.
+    #[error("rules.copy_key_file: {0}")]
+    CopyKey(#[from] crate::rules::copies::codec::KeyError),
+    /// There are no rules anywhere, and the settings ask for some.
+    #[error("there are no rules to start with (rules.required): {0}")]
+    NoRules(String),
     /// Reflection cannot be served.
     #[error(transparent)]
     Reflection(#[from] reflection::Error),
@@ -189,26 +203,28 @@ impl Drop for Background {
 /// # Errors
 /// [`StartError`], with the setting to change.
 pub fn start(config: Config) -> Result<Running, StartError> {
-    start_with(config, None)
-}
-
-/// The same with rules that can be changed while the server runs.
-///
-/// # Errors
-/// As [`start`].
-pub fn start_with(config: Config, rule_store: Option<RuleStore>) -> Result<Running, StartError> {
     let config = Arc::new(config);
     let count = worker_count(&config);
     let (background, handle) = Background::start()?;
     let traces = Traces::start(&config.telemetry.traces, &handle)?;
-    let context = Arc::new(assemble(&config, count, traces, rule_store)?);
-    let first = rules::load_first(&context)?;
+    let sources = rules::files::sources(&config.rules);
+    let kept = match &sources {
+        None => Some(rules::kept::open(&config, &handle)?),
+        Some(_) => None,
+    };
+    let rule_store = kept.as_ref().map(rules::kept::Kept::rule_store);
+    let live = kept.as_ref().map(|kept| kept.live.clone());
+    let context = Arc::new(assemble(&config, count, traces, rule_store, live)?);
+    let first = sources.as_ref().map(|sources| rules::files::load_first(&context, sources)).transpose()?.flatten();
     let (tls, reloader) = load_tls(config.grpc.tls.as_ref(), Port::Grpc)?;
     let (http_tls, http_reloader) = load_tls(config.http.tls.as_ref(), Port::Http)?;
     // Sockets and timers belong to the background until a worker takes a connection over.
     let entered = handle.enter();
     let listeners = Listeners::bind(&config, http_tls.clone())?;
-    let watcher = rules::keep_in_force(&context, first)?;
+    let watcher = sources.map(|sources| rules::files::keep_in_force(&context, sources, first)).transpose()?;
+    if let Some(kept) = kept {
+        rules::kept::follow(&context, kept, &handle)?;
+    }
     let routes = Routes::new(HealthServer::new(HealthService::new(Arc::clone(&context.health))))
         .add_service(reflection::v1()?)
         .add_service(reflection::v1alpha()?)
@@ -270,6 +286,7 @@ fn assemble(
     workers: usize,
     traces: Traces,
     rule_store: Option<RuleStore>,
+    live: Option<Live>,
 ) -> Result<Context, StartError> {
     let metrics = &config.telemetry.metrics;
     let decisions = Arc::new(DecisionMetrics::new(DecisionMetricsOptions {
@@ -298,6 +315,7 @@ fn assemble(
             config.http.allow_unauthenticated,
         ),
         rule_store,
+        live,
         traces,
     })
 }

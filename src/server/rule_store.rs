@@ -40,3 +40,19 @@ impl fmt::Debug for RuleStore {
         f.debug_struct("RuleStore").field("repository", &self.repository).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::clock::SystemClock;
+    use crate::rules::repository::Embedded;
+
+    #[tokio::test]
+    async fn a_change_that_is_not_in_force_in_time_is_not() {
+        let repository = || Arc::new(Repository::Embedded(Embedded::in_memory(SystemClock::new()).unwrap()));
+        let never = RuleStore::new(repository(), Arc::new(|_| Box::pin(std::future::pending())));
+        assert!(!never.in_force(Revision(1)).await);
+        let at_once = RuleStore::new(repository(), Arc::new(|_| Box::pin(std::future::ready(()))));
+        assert!(at_once.in_force(Revision(1)).await);
+    }
+}

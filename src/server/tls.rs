@@ -133,12 +133,7 @@ impl Files {
 
     fn configure(&self, tls: &config::Tls, port: Port) -> Result<ServerConfig, TlsError> {
         let provider = Arc::new(ring::default_provider());
-        let pair = |source| TlsError::Pair {
-            port,
-            certificate: tls.certificate.clone(),
-            key: tls.key.clone(),
-            source,
-        };
+        let pair = |source| TlsError::Pair { port, certificate: tls.certificate.clone(), key: tls.key.clone(), source };
         let chain = certificates(&self.certificate, port.setting("certificate"), &tls.certificate)?;
         let key = PrivateKeyDer::from_pem_slice(&self.key).map_err(|source| TlsError::Pem {
             setting: port.setting("key"),
@@ -163,9 +158,8 @@ impl Files {
 
 fn certificates(content: &[u8], setting: String, path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let chain = CertificateDer::pem_slice_iter(content).collect::<Result<Vec<_>, _>>();
-    let some = chain.and_then(|chain| {
-        if chain.is_empty() { Err(rustls::pki_types::pem::Error::NoItemsFound) } else { Ok(chain) }
-    });
+    let some = chain
+        .and_then(|chain| if chain.is_empty() { Err(rustls::pki_types::pem::Error::NoItemsFound) } else { Ok(chain) });
     some.map_err(|source| TlsError::Pem { setting, path: path.to_owned(), wanted: "certificate", source })
 }
 

@@ -6,6 +6,9 @@ use tracing_subscriber::{EnvFilter, fmt};
 
 use crate::config::{LogFormat, Logs};
 
+/// Libraries that say at every start what nobody needs to know.
+const QUIET: &str = "refinery_core=warn,tokio_postgres=warn";
+
 /// Why there are no logs.
 #[derive(Debug, thiserror::Error)]
 pub enum LogsError {
@@ -39,7 +42,7 @@ pub fn subscriber<W>(settings: &Logs, writer: W) -> Result<Box<dyn Subscriber + 
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
-    let filter = EnvFilter::try_new(&settings.level)
+    let filter = EnvFilter::try_new(format!("{QUIET},{}", settings.level))
         .map_err(|source| LogsError::Level { level: settings.level.clone(), source })?;
     let logs = fmt().with_env_filter(filter).with_writer(writer);
     Ok(match settings.format {

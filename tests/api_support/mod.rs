@@ -2,57 +2,43 @@
 #![allow(dead_code, reason = "each test binary uses a part")]
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::{Value, json};
 use tidegate::config::Config;
 use tidegate::rules::repository::choice::Repository;
-use tidegate::rules::repository::memory::MemoryRepository;
 use tidegate::rules::repository::record::Stamp;
 use tidegate::rules::repository::secret::Secret;
-use tidegate::rules::repository::token::{Scope, Token, TokenRepository as _};
-use tidegate::rules::repository::{RepositoryError, RuleRepository as _};
-use tidegate::server::rule_store::RuleStore;
+use tidegate::rules::repository::{RuleRepository as _, Scope, Token, TokenRepository as _};
 use tidegate::server::{self, Running};
 
 use crate::process::{Answer, request};
 use crate::server_support::{config, eventually};
 
-/// A running server and its repository.
+/// A running server, with its rules in a file.
 pub struct Api {
     pub running: Running,
-    pub repository: Arc<Repository>,
-    /// Whether changes come into force.
-    pub follows: Arc<AtomicBool>,
+    _directory: tempfile::TempDir,
 }
 
-/// Everybody may do everything.
+/// Everybody may do everything; there are no rules.
 pub fn open() -> Api {
     start(|config| config.http.allow_unauthenticated = true)
 }
 
-/// With settings of the test's own.
+/// With settings of the test's own, and without rules.
 pub fn start(change: impl FnOnce(&mut Config)) -> Api {
-    start_on(Arc::new(Repository::Memory(MemoryRepository::default())), change)
-}
-
-pub fn start_on(repository: Arc<Repository>, change: impl FnOnce(&mut Config)) -> Api {
-    let follows = Arc::new(AtomicBool::new(true));
-    let applied = {
-        let follows = Arc::clone(&follows);
-        Arc::new(move |_| -> futures_util::future::BoxFuture<'static, ()> {
-            if follows.load(Ordering::Relaxed) { Box::pin(async {}) } else { Box::pin(std::future::pending()) }
-        })
-    };
+    let directory = tempfile::tempdir().unwrap();
     let mut config = config();
+    config.rules.repository_file = Some(directory.path().join("rules.redb"));
     change(&mut config);
-    let store = RuleStore::new(Arc::clone(&repository), applied);
-    let running = server::start_with(config, Some(store)).expect("the server starts");
-    Api { running, repository, follows }
+    let running = server::start(config).expect("the server starts");
+    let api = Api { running, _directory: directory };
+    block_on(eventually("the tokens are read", async || api.get("/rate-limit/rules").status != 503));
+    api
 }
 
 impl Api {
-    /// One request with a JSON body, or without a body; `headers` as lines.
+    /// One request with a JSON body, or without a body.
     pub fn call(&self, method: &str, path: &str, headers: &[(&str, &str)], body: Option<Value>) -> Answer {
         let mut lines: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
         let body = body.map(|body| body.to_string()).unwrap_or_default();
@@ -78,32 +64,31 @@ impl Api {
         self.call("DELETE", path, &[], None)
     }
 
-    /// From now on the repository fails so.
-    pub fn fail_with(&self, failure: Option<RepositoryError>) {
-        let Repository::Memory(memory) = &*self.repository;
-        memory.fail_with(failure);
+    /// `POST /rate-limit/rules:apply` with a text of YAML.
+    pub fn apply(&self, query: &str, headers: &str, text: &str) -> Answer {
+        let headers = format!("content-type: application/yaml\r\n{headers}");
+        let path = format!("/rate-limit/rules:apply{query}");
+        request(self.running.http_address, "POST", &path, &headers, text.as_bytes())
+    }
+
+    pub fn repository(&self) -> Arc<Repository> {
+        Arc::clone(&self.running.context.rule_store.as_ref().expect("rules that can be changed").repository)
     }
 
     pub fn revision(&self) -> u64 {
-        block_on(self.repository.head()).unwrap().revision.0
+        block_on(self.repository().head()).unwrap().revision.0
     }
 
     /// A token made beside the server, as the command line makes them, once the server knows it.
     pub fn token(&self, name: &str, scopes: &[Scope]) -> String {
         let secret = Secret::generate().unwrap();
         let created = Stamp { at: jiff::Timestamp::now(), by: "test".into() };
-        let token = Token {
-            name: name.into(),
-            hash: secret.hash(),
-            scopes: scopes.to_vec(),
-            created,
-            expires: None,
-            revoked: None,
-        };
+        let mut scopes = scopes.to_vec();
+        scopes.sort_unstable();
+        let token = Token { name: name.into(), hash: secret.hash(), scopes, created, expires: None, revoked: None };
         block_on(async {
-            self.repository.create_token(token).await.unwrap();
-            let known = async || self.running.context.access.refresh().await.is_ok();
-            eventually("the server knows the token", known).await;
+            self.repository().create_token(token).await.unwrap();
+            self.running.context.access.refresh().await.unwrap();
         });
         secret.reveal().to_owned()
     }

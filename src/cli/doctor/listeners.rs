@@ -62,7 +62,11 @@ pub async fn check(config: &Config) -> Section {
         let Some(tls) = tls else { continue };
         match TlsAcceptor::load(tls.clone(), of) {
             Ok(_) => section.ok(of.section(), format!("{} and its key fit together", tls.certificate.display())),
-            Err(error) => section.fail(of.section(), error.to_string(), format!("correct the files, or leave {} out", of.section())),
+            Err(error) => section.fail(
+                of.section(),
+                error.to_string(),
+                format!("correct the files, or leave {} out", of.section()),
+            ),
         }
     }
     section

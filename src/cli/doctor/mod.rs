@@ -3,6 +3,7 @@
 //! One file a check. Checks only look: nothing that others use is changed, and what is written to Redis stands under
 //! a key of its own that expires. Whatever is asked has a deadline.
 
+mod database;
 mod listeners;
 mod redis;
 mod report;
@@ -16,7 +17,7 @@ use super::settings::SettingsArgs;
 use super::{FAILURE, Format, client, print};
 use crate::config::{Config, Loaded};
 
-/// Check Redis, rules and ports, and say what to change
+/// Check Redis, the database, rules and ports, and say what to change
 ///
 /// Reads the same settings as `tidegate serve`: give it the same flags, file and environment. The exit code is 0 when
 /// nothing fails and 1 when something does; warnings leave it at 0.
@@ -52,8 +53,11 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
 
 async fn examine(loaded: &Loaded) -> Report {
     let config = &loaded.config;
-    let (listeners, redis) = tokio::join!(listeners::check(config), redis::check(config));
-    let mut sections = vec![settings::check(loaded), listeners, rules::check(&config.rules)];
+    let (listeners, redis, database) =
+        tokio::join!(listeners::check(config), redis::check(config), database::check(config));
+    let mut sections = vec![settings::check(loaded), listeners];
+    // Rules are in one place or the other.
+    sections.push(database.unwrap_or_else(|| rules::check(&config.rules)));
     sections.extend(redis);
     Report(sections)
 }

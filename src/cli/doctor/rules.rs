@@ -2,19 +2,28 @@
 
 use super::report::Section;
 use crate::config;
-use crate::server::rules::load_configured;
+use crate::rules::files::load;
+use crate::server::rules::files::sources;
 
 /// Loads the rules as a server would.
 pub fn check(settings: &config::Rules) -> Section {
     let mut section = Section::new("rules");
-    let built_in = settings.paths.is_empty() && settings.runtime.is_none();
-    match load_configured(settings) {
+    let Some(sources) = sources(settings) else {
+        match &settings.repository_file {
+            Some(path) => section.ok("rules", format!("are kept in {}", path.display())),
+            None => section.warn(
+                "rules",
+                "are kept in memory, and begin with the examples built in",
+                "set rules.repository_file, DATABASE_URL or rules.paths, or changes end with the process",
+            ),
+        }
+        return section;
+    };
+    match load(&sources) {
         Ok(loaded) => {
             let (files, rules) = (loaded.files.len(), loaded.rules.rule_count());
             let domains = loaded.rules.domains().len();
-            if built_in {
-                section.ok("rules", "the examples built in; set rules.paths to serve your own");
-            } else if rules == 0 {
+            if rules == 0 {
                 section.warn(
                     "rules",
                     format!("{files} files without any rule"),

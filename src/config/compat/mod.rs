@@ -1,8 +1,9 @@
-//! The environment names of envoyproxy/ratelimit.
+//! The environment names of envoyproxy/ratelimit, and `DATABASE_URL`, which platforms set.
 //!
 //! A deployment is switched over by changing its image, so each name that it may have set is known here
 //! ([`TABLE`]), and is either honoured, or told at start with what to do. None is ignored in silence.
 
+mod database;
 mod listeners;
 mod redis;
 mod table;
@@ -89,6 +90,7 @@ pub(super) fn read(env: &Env<'_>, current: impl Fn(&str) -> Option<String>, give
     let mut found = Reference::default();
     listeners::read(env, &current, &mut found);
     redis::read(env, &given, &mut found);
+    database::read(env, &mut found);
     for (name, value) in env {
         let Some(entry) = table::find(name) else { continue };
         match entry.treatment {

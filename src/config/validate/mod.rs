@@ -1,5 +1,6 @@
 //! What the types alone do not say: ranges, and what must hold between fields.
 
+mod database;
 mod redis;
 
 use std::borrow::Cow;
@@ -73,6 +74,7 @@ pub(super) fn validate(config: &Config) -> Vec<(Field, String)> {
     rules(config, &mut found);
     limiter(config, &mut found);
     redis::check(config, &mut found);
+    database::check(config, &mut found);
     found.at_most("shutdown.drain_period", config.shutdown.drain_period, HOUR);
     found.at_most("shutdown.grace_period", config.shutdown.grace_period, HOUR);
     telemetry(config, &mut found);
@@ -91,7 +93,9 @@ fn listeners(config: &Config, found: &mut Findings) {
     for (section, tls) in [("grpc.tls", &grpc.tls), ("http.tls", &config.http.tls)] {
         let Some(tls) = tls else { continue };
         found.check(format!("{section}.client_san"), tls.client_san.is_empty() || tls.client_ca.is_some(), || {
-            format!("names of client certificates are checked only when clients must show one; set {section}.client_ca too")
+            format!(
+                "names of client certificates are checked only when clients must show one; set {section}.client_ca too"
+            )
         });
     }
     let sockets = (&grpc.unix_socket, &config.http.unix_socket);
@@ -102,6 +106,8 @@ fn listeners(config: &Config, found: &mut Findings) {
     found.not_empty("http.domain", &config.http.domain);
     found.range("http.max_body_bytes", config.http.max_body_bytes, 1024..=64 * MIB);
     found.positive("http.request_timeout", config.http.request_timeout);
+    found.range("http.max_apply_bytes", config.http.max_apply_bytes, 1024..=256 * MIB);
+    found.positive("http.apply_timeout", config.http.apply_timeout);
 
     // Port 0 takes a free port, so two of them do not meet.
     let grpc = config.grpc.unix_socket.is_none().then_some(("grpc.address", config.grpc.address));
@@ -125,6 +131,16 @@ fn listeners(config: &Config, found: &mut Findings) {
 }
 
 fn rules(config: &Config, found: &mut Findings) {
+    let files = !config.rules.paths.is_empty() || config.rules.runtime.is_some();
+    let exclusive = || {
+        "rules come from files (rules.paths, rules.runtime) or from a repository, not from both; leave one \
+                        of them out, and move files there by `tidegate rules apply`"
+            .to_owned()
+    };
+    found.check("database", !(files && config.database.is_some()), exclusive);
+    found.check("rules.repository_file", !(files && config.rules.repository_file.is_some()), exclusive);
+    let both = config.database.is_some() && config.rules.repository_file.is_some();
+    found.check("rules.repository_file", !both, || "rules are kept in Postgres (database); leave it out".to_owned());
     let rules = &config.rules;
     found.check("rules.paths", rules.paths.is_empty() || rules.runtime.is_none(), || {
         "both rules.paths and rules.runtime (RUNTIME_ROOT and its siblings) are given; write only one".to_owned()

@@ -3,6 +3,7 @@
 use super::Domain;
 use super::level::{Level, Node, SameKey, Taken};
 use crate::core::descriptor::Entry;
+use crate::core::path::entries_of;
 use crate::core::rule::Rule;
 
 /// At most so many branches that were not taken are told per step.
@@ -55,7 +56,7 @@ pub(super) fn explain<'r>(domain: &'r Domain, entries: &[Entry<'_>]) -> Explanat
             return end(steps, format!("No rule applies: entry {} ({entry}) matches no branch.", at + 1));
         };
         if last {
-            return match node.rule.map(|id| domain.rule(id)) {
+            return match node.rule.as_deref() {
                 Some(rule) => {
                     let summary = format!("Rule '{}' applies.", rule.label());
                     Explanation { steps, rule: Some(rule), summary }
@@ -90,44 +91,37 @@ fn step<'l>(level: &'l Level, entry: &Entry<'_>) -> (Step, Option<&'l Node>) {
     let key = String::from_utf8_lossy(entry.key);
     let (matched, reason) = match taken {
         Taken::Exact => (show(entry), "The branch has exactly this key and value."),
-        Taken::Pattern { key: pattern, value } => {
-            let key = pattern.unwrap_or(&key);
-            let branch = value.map_or_else(|| key.to_owned(), |value| format!("{key}={value}"));
-            (branch, "The first pattern of this level, in the order of writing, that matches.")
+        Taken::Pattern(text) => {
+            (as_written(text), "The first pattern of this level, in the order of writing, that matches.")
         }
         Taken::AnyValue => (key.into_owned(), "The branch has this key and no value; none with a value matches."),
     };
-    let alternatives = passed_over(level, entry, node.order);
+    let alternatives = passed_over(level, entry, node);
     (Step { matched: Some(matched), reason: reason.to_owned(), alternatives }, Some(node))
 }
 
-/// Branches that match the entry as well, and lost to the one with `order`.
-fn passed_over(level: &Level, entry: &Entry<'_>, order: u32) -> Vec<Alternative> {
-    let key = String::from_utf8_lossy(entry.key);
+/// Branches that match the entry as well, and lost to `taken`.
+fn passed_over(level: &Level, entry: &Entry<'_>, taken: &Node) -> Vec<Alternative> {
     let lost = |branch, reason: &str| Alternative { branch, reason: reason.to_owned() };
-    let mut alternatives = Vec::new();
-    let same_key = level.keys.get(entry.key);
-    for (pattern, (text, node)) in same_key.into_iter().flat_map(|same_key| same_key.patterns.iter()) {
-        if node.order != order && pattern.matches(entry.value) {
-            alternatives.push(lost(
-                format!("{key}={text}"),
-                "Matches too, but an exact branch, or a pattern written before it, comes first.",
-            ));
-        }
-        if alternatives.len() == MAX_ALTERNATIVES {
-            return alternatives;
-        }
-    }
-    if same_key.and_then(|same_key| same_key.any.as_ref()).is_some_and(|any| any.order != order) {
-        alternatives
-            .push(lost(key.into_owned(), "Has the key without a value, which only counts when nothing else matches."));
+    let Some(same_key) = level.keys.get(entry.key) else { return Vec::new() };
+    let patterns = same_key.patterns.as_ref().map(|patterns| patterns.matching(entry.value)).unwrap_or_default();
+    let others = patterns.into_iter().filter(|member| !std::ptr::eq(&member.target, taken));
+    let lost_pattern = |text: &str| {
+        lost(as_written(text), "Matches too, but an exact branch, or a pattern written before it, comes first.")
+    };
+    let mut alternatives: Vec<_> = others.take(MAX_ALTERNATIVES).map(|member| lost_pattern(&member.text)).collect();
+    if alternatives.len() < MAX_ALTERNATIVES && same_key.any.as_deref().is_some_and(|any| !std::ptr::eq(any, taken)) {
+        let key = String::from_utf8_lossy(entry.key).into_owned();
+        alternatives.push(lost(key, "Has the key without a value, which only counts when nothing else matches."));
     }
     alternatives
 }
 
 fn other_keys(level: &Level) -> Vec<Alternative> {
-    let literal = level.keys.keys().map(|key| String::from_utf8_lossy(key).into_owned());
-    let mut keys: Vec<_> = literal.chain(level.key_patterns.iter().map(|(_, branch)| branch.key.to_string())).collect();
+    let literal = level.keys.iter().map(|same_key| String::from_utf8_lossy(&same_key.key).into_owned());
+    let patterns = level.key_patterns.as_ref().map(|patterns| patterns.members()).unwrap_or_default();
+    let pattern_key = |text: &str| entries_of(text).next().map(|(key, _)| key.into_owned());
+    let mut keys: Vec<_> = literal.chain(patterns.into_iter().filter_map(|member| pattern_key(&member.text))).collect();
     keys.sort_unstable();
     let other = |branch| Alternative { branch, reason: "Another key.".to_owned() };
     keys.into_iter().take(MAX_ALTERNATIVES).map(other).collect()
@@ -135,14 +129,26 @@ fn other_keys(level: &Level) -> Vec<Alternative> {
 
 fn other_values(entry: &Entry<'_>, same_key: &SameKey) -> Vec<Alternative> {
     let key = String::from_utf8_lossy(entry.key);
-    let patterns = same_key.patterns.iter().map(|(_, (text, node))| (node.order, text.to_string()));
-    let exact = same_key.exact.iter().map(|(value, node)| (node.order, String::from_utf8_lossy(value).into_owned()));
-    // The nearest are those that begin alike; among them the order of writing decides.
+    let patterns = same_key.patterns.as_ref().map(|patterns| patterns.members()).unwrap_or_default();
+    let patterns = patterns.into_iter().filter_map(|member| entries_of(&member.text).next()?.1.map(Into::into));
+    let exact = same_key.exact.iter().map(|branch| String::from_utf8_lossy(&branch.text).into_owned());
+    // The nearest are those that begin alike; among them, patterns come before literal values in their order.
     let common = |value: &str| value.bytes().zip(entry.value).take_while(|(one, other)| one == *other).count();
-    let mut values: Vec<_> = patterns.chain(exact).collect();
-    values.sort_by_key(|(order, value)| (std::cmp::Reverse(common(value)), *order));
-    let other = |(_, value)| Alternative { branch: format!("{key}={value}"), reason: "Another value.".to_owned() };
+    let mut exact: Vec<String> = exact.collect();
+    exact.sort_unstable();
+    let mut values: Vec<String> = patterns.chain(exact).collect();
+    values.sort_by_key(|value| std::cmp::Reverse(common(value)));
+    let other = |value| Alternative { branch: format!("{key}={value}"), reason: "Another value.".to_owned() };
     values.into_iter().take(MAX_ALTERNATIVES).map(other).collect()
+}
+
+/// A branch as it is written in files, of its text in paths.
+fn as_written(text: &str) -> String {
+    match entries_of(text).next() {
+        Some((key, Some(value))) => format!("{key}={value}"),
+        Some((key, None)) => key.into_owned(),
+        None => String::new(),
+    }
 }
 
 fn show(entry: &Entry<'_>) -> String {

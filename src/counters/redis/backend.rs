@@ -19,6 +19,8 @@ use super::node::{Arguments, Node};
 use super::topology::{NodeAddress, Range, SlotTable};
 use crate::counters::breaker::{Breaker, BreakerOptions, BreakerState};
 
+pub use super::topology::Kind;
+
 /// How often the table of slots is read when nothing asks for it.
 const REFRESH: Duration = Duration::from_secs(15);
 /// How often it is read at most, however many ask: at first, and when reading it again and again changes nothing.
@@ -28,22 +30,6 @@ const LONGEST_REFRESH_PAUSE: Duration = Duration::from_millis(500);
 const REFRESH_TIMEOUT: Duration = Duration::from_millis(500);
 /// Nodes whose breakers are remembered; more than any cluster has at a time.
 const MAX_BREAKERS: usize = 4_096;
-
-/// How nodes are found.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// One server.
-    Single(NodeAddress),
-    /// The primary that sentinels name.
-    Sentinel {
-        /// Stands for it: its name among the sentinels.
-        primary: NodeAddress,
-        /// Where they are.
-        sentinels: Vec<NodeAddress>,
-    },
-    /// A cluster, entered at any of these.
-    Cluster(Vec<NodeAddress>),
-}
 
 /// One deployment of Redis.
 #[derive(Debug)]

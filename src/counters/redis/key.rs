@@ -24,11 +24,10 @@ use sha2::{Digest, Sha256};
 use crate::core::limit::Limit;
 use crate::counters::CounterKey;
 
+pub use crate::redis::topology::SLOTS;
+
 /// The longest text of a counter's values, in bytes.
 const LONGEST: usize = 200;
-
-/// Hash slots of a cluster.
-pub const SLOTS: u16 = 16_384;
 
 /// The name of a counter. With 0 `buckets` it has a tag of its own, else that of one of so many.
 #[must_use]

@@ -18,7 +18,6 @@
 
 pub mod backend;
 mod calls;
-pub mod connect;
 pub mod failure;
 pub mod fallback;
 mod joint;
@@ -34,7 +33,7 @@ pub mod router;
 pub mod scripts;
 pub mod shared;
 mod store;
-pub mod topology;
 mod wire;
 
+pub use crate::redis::{connect, topology};
 pub use store::{Options, RedisStore};

@@ -5,38 +5,23 @@
 //! a cluster `PUBLISH` reaches every node, so any node will do.
 //!
 //! **Gaps.** Nothing is remembered while a subscription is missing: from the start until all stand for the first time,
-//! and from the loss of one until all stand again. A connection that is closed is noticed at once, one that hangs
-//! within [`PROBE_EVERY`] and [`PROBE_TIMEOUT`], because every so often the server is asked whether it still takes us
-//! for a subscriber. A node that has left the cluster is left, too. Notices that a node of a cluster never gets from
+//! and from the loss of one until all stand again ([`crate::redis::subscription`] says how that is noticed). A node
+//! that has left the cluster is left, too. Notices that a node of a cluster never gets from
 //! another one, while both still answer, show nowhere; then the memory's own bound holds, one hit per `ask_again`.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use fred::clients::SubscriberClient;
-use fred::error::Error;
-use fred::interfaces::{ClientLike, EventInterface, PubsubInterface};
-use fred::types::{ClusterHash, CustomCommand, Message, Resp3Frame, Value};
+use fred::types::Message;
 use smallvec::SmallVec;
-use tokio::sync::broadcast::error::RecvError;
-use tokio::task::{JoinHandle, JoinSet};
-use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
+use tokio::task::JoinSet;
+use tokio::time::sleep;
 
 use super::backend::{Backend, Kind};
 use super::store::RedisStore;
 use super::topology::NodeAddress;
 use crate::core::clock::Clock;
-
-/// How often the server is asked whether it still takes us for a subscriber.
-pub const PROBE_EVERY: Duration = Duration::from_secs(1);
-/// How long its answer may take.
-pub const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
-/// How long a connection may take.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
-/// The first and the longest pause between attempts; each is prolonged at random by up to as much again.
-const FIRST_PAUSE: Duration = Duration::from_millis(50);
-const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+use crate::redis::subscription::{Gap, Heard, Pauses, Subscription};
 
 /// First byte of a notice that names a counter.
 const COUNTER: u8 = 1;
@@ -123,23 +108,6 @@ impl<C: Clock + Clone> Missing<C> {
     }
 }
 
-/// Why a subscription is not there, or is there no more.
-#[derive(Debug, thiserror::Error)]
-enum Gap {
-    #[error("no connection within {CONNECT_TIMEOUT:?}")]
-    NotConnected,
-    #[error("no answer within {PROBE_TIMEOUT:?}")]
-    Hangs,
-    #[error("the server has not subscribed us, though it answers; may this user SUBSCRIBE to the channel?")]
-    NotSubscribed,
-    #[error("the connection was lost")]
-    Lost,
-    #[error("the node has left the cluster")]
-    Left,
-    #[error("{0}")]
-    Redis(#[from] Error),
-}
-
 /// What listens to one deployment.
 #[derive(Debug)]
 struct Ear<C: Clock + Clone> {
@@ -155,21 +123,20 @@ impl<C: Clock + Clone> Ear<C> {
     }
 
     async fn listen(mut self) {
-        let mut pause = FIRST_PAUSE;
+        let mut pauses = Pauses::default();
         for turn in fastrand::usize(..1_024).. {
             if let Some(node) = self.node(turn) {
                 let gap = self.listen_to(&node).await;
                 if self.stands {
                     self.stands = false;
                     self.missing.more();
-                    pause = FIRST_PAUSE;
+                    pauses = Pauses::default();
                     tracing::warn!(%node, %gap, "no longer told of refunds: counters over their limit are not remembered");
                 } else {
                     tracing::debug!(%node, %gap, "cannot subscribe");
                 }
             }
-            sleep(pause + pause.mul_f64(fastrand::f64())).await;
-            pause = (pause * 2).min(LONGEST_PAUSE);
+            sleep(pauses.next_pause()).await;
         }
     }
 
@@ -192,37 +159,16 @@ impl<C: Clock + Clone> Ear<C> {
 
     async fn subscribe(&mut self, node: &NodeAddress) -> Result<Gap, Gap> {
         let store = &self.missing.store;
-        let session = Session::connect(self.backend.connector().subscriber(node));
-        let client = &session.client;
-        timeout(CONNECT_TIMEOUT, client.wait_for_connect()).await.map_err(|_| Gap::NotConnected)??;
-        let (mut messages, mut errors, mut reconnects) =
-            (client.message_rx(), client.error_rx(), client.reconnect_rx());
-        // Done when it is sent; the answer to the probe shows what became of it.
-        client.subscribe(store.channel()).await?;
-        session.probe().await?;
+        let mut subscription = Subscription::open(self.backend.connector().subscriber(node), store.channel()).await?;
         self.stands = true;
         self.missing.fewer();
         tracing::debug!(%node, "subscribed");
-        let mut ticks = interval(PROBE_EVERY);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        ticks.reset();
         loop {
-            tokio::select! {
-                biased;
-                // The client would connect again by itself, and what came in between would be lost.
-                _ = errors.recv() => return Ok(Gap::Lost),
-                _ = reconnects.recv() => return Ok(Gap::Lost),
-                message = messages.recv() => match message {
-                    Ok(message) => hear(store, &message),
-                    Err(RecvError::Lagged(_)) => store.memory().forget_all(store.now()),
-                    Err(RecvError::Closed) => return Ok(Gap::Lost),
-                },
-                _ = ticks.tick() => {
-                    if self.has_left(node) {
-                        return Ok(Gap::Left);
-                    }
-                    session.probe().await?;
-                }
+            match subscription.hear().await? {
+                Heard::Message(message) => hear(store, &message),
+                Heard::TooMuch => store.memory().forget_all(store.now()),
+                Heard::Nothing if self.has_left(node) => return Ok(Gap::Left),
+                Heard::Nothing => {}
             }
         }
     }
@@ -239,35 +185,6 @@ fn hear<C: Clock + Clone>(store: &RedisStore<C>, message: &Message) {
         Some((space, values)) => store.forget(space, &values),
         // From a later version of this program, perhaps.
         None => store.memory().forget_all(store.now()),
-    }
-}
-
-/// A client that is gone when this is: left to itself it would try to connect for ever.
-struct Session {
-    client: SubscriberClient,
-    task: JoinHandle<Result<(), Error>>,
-}
-
-impl Session {
-    fn connect(client: SubscriberClient) -> Self {
-        let task = client.connect();
-        Self { client, task }
-    }
-
-    /// Whether the server answers, and takes us for a subscriber. (It then answers `PING` with a list: RESP2.)
-    async fn probe(&self) -> Result<(), Gap> {
-        let ping = CustomCommand::new_static("PING", ClusterHash::FirstKey, false);
-        let answer = timeout(PROBE_TIMEOUT, self.client.custom_raw(ping, Vec::<Value>::new()));
-        match answer.await.map_err(|_| Gap::Hangs)?? {
-            Resp3Frame::Array { .. } => Ok(()),
-            _ => Err(Gap::NotSubscribed),
-        }
-    }
-}
-
-impl Drop for Session {
-    fn drop(&mut self) {
-        self.task.abort();
     }
 }
 

@@ -103,15 +103,9 @@ pub fn load(sources: &Sources) -> Result<Loaded, Report> {
 }
 
 /// The example rules that are built in, for when nothing is configured.
-///
-/// # Errors
-/// Never, in a binary that passed its tests.
-pub fn embedded() -> Result<Loaded, Report> {
-    const NAME: &str = "quickstart.yaml (built in)";
-    let text = include_str!("../../../examples/rules/quickstart.yaml").to_owned();
-    let mut gathering = Gathering::default();
-    gathering.add(PathBuf::from(NAME), text);
-    gathering.finish(&Sources::default(), Fingerprint::default())
+#[must_use]
+pub fn example() -> Option<DomainSpec> {
+    yaml::parse(include_str!("../../../examples/rules/quickstart.yaml"), 0).domain
 }
 
 /// Checks one text as if it were a file of that name: for tools that have rules, but no file.
@@ -121,15 +115,49 @@ pub fn embedded() -> Result<Loaded, Report> {
 pub fn load_text(name: &str, text: &str) -> Result<Loaded, Report> {
     let mut gathering = Gathering::default();
     gathering.add(PathBuf::from(name), text.to_owned());
-    gathering.finish(&Sources::default(), Fingerprint::default())
+    gathering.finish(&Sources::default())
+}
+
+/// What files say, checked as a whole, but not compiled: for tools that pass rules on.
+#[derive(Debug)]
+pub struct Described {
+    /// One of each name, in the order of reading.
+    pub domains: Vec<DomainSpec>,
+    /// As in [`Loaded`].
+    pub warnings: Vec<Diagnostic>,
+    /// Every file read; an [`Origin`] counts in it.
+    pub files: Vec<PathBuf>,
+}
+
+/// Reads and checks the rules of all sources.
+///
+/// # Errors
+/// Every mistake of every file, when there is an error among them.
+pub fn describe(sources: &Sources) -> Result<Described, Report> {
+    let gathering = Gathering::of(Listing::of(sources));
+    let mut domains: Vec<DomainSpec> = Vec::new();
+    for domain in gathering.domains.clone() {
+        match domains.iter_mut().find(|known| known.name == domain.name) {
+            Some(known) => known.descriptors.extend(domain.descriptors),
+            None => domains.push(domain),
+        }
+    }
+    let Loaded { warnings, files, .. } = gathering.finish(sources)?;
+    Ok(Described { domains, warnings, files })
 }
 
 /// Reads and compiles the files of a listing.
 pub(super) fn load_listed(sources: &Sources, listing: Listing) -> Result<Loaded, Report> {
-    let mut gathering = Gathering::default();
+    Gathering::of(listing).finish(sources)
+}
+
+/// The text of each file of a listing, bounded; `None`, and in the report, where it cannot be read.
+pub(super) fn texts(listing: Listing) -> (Vec<(PathBuf, Option<String>)>, Report) {
+    let mut report = Report::default();
     for diagnostic in listing.diagnostics {
-        gathering.report.push(diagnostic);
+        report.push(diagnostic);
     }
+    let mut files = Vec::with_capacity(listing.files.len());
     let mut total = 0;
     for file in listing.files {
         match read(&file.path) {
@@ -138,19 +166,18 @@ pub(super) fn load_listed(sources: &Sources, listing: Listing) -> Result<Loaded,
                 if total > MAX_TOTAL_SIZE {
                     let message = format!("the rule files are larger than {} MiB together", MAX_TOTAL_SIZE >> 20);
                     let help = Some("write fewer rules, or use patterns with '*'".to_owned());
-                    gathering.report.push(Diagnostic::file_error(name(&file.path), message, help));
+                    report.push(Diagnostic::file_error(name(&file.path), message, help));
                     break;
                 }
-                gathering.add(file.path, text);
+                files.push((file.path, Some(text)));
             }
             Err(error) => {
-                gathering.report.push(error);
-                // Nothing refers to it, but it keeps its place in the order.
-                gathering.files.push((file.path, String::new()));
+                report.push(error);
+                files.push((file.path, None));
             }
         }
     }
-    gathering.finish(sources, listing.fingerprint)
+    (files, report)
 }
 
 /// What has been read so far.
@@ -159,9 +186,24 @@ struct Gathering {
     report: Report,
     domains: Vec<DomainSpec>,
     files: Vec<(PathBuf, String)>,
+    fingerprint: Fingerprint,
 }
 
 impl Gathering {
+    fn of(mut listing: Listing) -> Self {
+        let fingerprint = std::mem::take(&mut listing.fingerprint);
+        let (files, report) = texts(listing);
+        let mut gathering = Self { report, fingerprint, ..Self::default() };
+        for (path, text) in files {
+            match text {
+                Some(text) => gathering.add(path, text),
+                // Nothing refers to it, but it keeps its place in the order.
+                None => gathering.files.push((path, String::new())),
+            }
+        }
+        gathering
+    }
+
     fn add(&mut self, path: PathBuf, text: String) {
         let index = u32::try_from(self.files.len()).unwrap_or(u32::MAX);
         let parsed = yaml::parse(&text, index);
@@ -176,7 +218,7 @@ impl Gathering {
         }
     }
 
-    fn finish(mut self, sources: &Sources, fingerprint: Fingerprint) -> Result<Loaded, Report> {
+    fn finish(mut self, sources: &Sources) -> Result<Loaded, Report> {
         let compiled = RuleSet::compile(std::mem::take(&mut self.domains), sources.merge_domains);
         let rules = compiled.map_err(|errors| self.report_compile_errors(errors)).ok();
         if sources.strict {
@@ -187,7 +229,7 @@ impl Gathering {
                 rules,
                 warnings: self.report.diagnostics,
                 files: self.files.into_iter().map(|(path, _)| path).collect(),
-                fingerprint,
+                fingerprint: self.fingerprint,
             }),
             _ => Err(self.report),
         }
@@ -237,18 +279,18 @@ impl Gathering {
 }
 
 /// The lines of a text, found once for all diagnostics about it.
-struct Lines<'a> {
+pub(super) struct Lines<'a> {
     lines: Vec<&'a str>,
 }
 
 impl<'a> Lines<'a> {
-    fn of(text: &'a str) -> Self {
+    pub(super) fn of(text: &'a str) -> Self {
         // YAML also ends a line at a carriage return that stands alone.
         let ended = |line: &'a str| line.strip_suffix('\r').unwrap_or(line).split('\r');
         Self { lines: text.split('\n').flat_map(ended).collect() }
     }
 
-    fn diagnostic(
+    pub(super) fn diagnostic(
         &self,
         file: String,
         severity: Severity,
@@ -264,7 +306,7 @@ impl<'a> Lines<'a> {
     }
 }
 
-fn name(path: &Path) -> String {
+pub(super) fn name(path: &Path) -> String {
     path.display().to_string()
 }
 

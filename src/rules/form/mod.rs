@@ -9,6 +9,8 @@ mod domain;
 mod limit;
 mod rule;
 #[cfg(test)]
+pub(crate) mod strategies;
+#[cfg(test)]
 mod tests;
 
 use serde::de::DeserializeOwned;
@@ -43,6 +45,10 @@ impl FieldProblem {
 /// # Errors
 /// The first field that is unknown or of another type.
 pub fn read<T: DeserializeOwned>(value: Value) -> Result<T, FieldProblem> {
+    read_from(&value)
+}
+
+fn read_from<T: DeserializeOwned>(value: &Value) -> Result<T, FieldProblem> {
     serde_path_to_error::deserialize(value).map_err(|error| {
         let field = error.path().to_string();
         FieldProblem { field: if field == "." { String::new() } else { field }, reason: error.inner().to_string() }
@@ -66,22 +72,46 @@ pub fn write_content(content: &Content) -> Value {
 /// # Errors
 /// Every field that has no meaning.
 pub fn read_content(subject: &Subject, value: Value) -> Result<Content, Unreadable> {
-    let told = |problems: Vec<FieldProblem>| {
-        Unreadable(problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
+    let one = |problem: FieldProblem| vec![problem];
+    let content = match subject.kind() {
+        Kind::Domain => read_from(&value).map_err(one).and_then(domain_content),
+        Kind::Rule => read_from(&value).map_err(one).and_then(|form| rule_content(subject, form)),
+        Kind::Override => read_from(&value).map_err(one).and_then(override_content),
     };
-    let one = |problem: FieldProblem| Unreadable(problem.to_string());
-    let any = |path: Option<&DescriptorPath>| path.is_some_and(has_wildcard);
-    match subject.kind() {
-        Kind::Domain => read::<DomainForm>(value).map_err(one)?.settings().map(Content::Domain).map_err(told),
-        Kind::Rule => {
-            let form = read::<RuleForm>(value).map_err(one)?;
-            form.spec(any(subject.path()), Defaults::API).map(Content::Rule).map_err(told)
-        }
-        Kind::Override => {
-            let form = read::<OverrideForm>(value).map_err(one)?;
-            form.over(Defaults::API).map(Content::Override).map_err(told)
-        }
-    }
+    content
+        .map_err(|problems| Unreadable(problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "), value))
+}
+
+/// The same of JSON text.
+///
+/// # Errors
+/// Every field that has no meaning; or that it is no JSON, and then it is passed on as a string.
+pub fn read_content_text(subject: &Subject, text: &str) -> Result<Content, Unreadable> {
+    // Nearly all are well. What is wrong with the others, and where, is found out by reading them again.
+    let content = match subject.kind() {
+        Kind::Domain => serde_json::from_str(text).ok().and_then(|form| domain_content(form).ok()),
+        Kind::Rule => serde_json::from_str(text).ok().and_then(|form| rule_content(subject, form).ok()),
+        Kind::Override => serde_json::from_str(text).ok().and_then(|form| override_content(form).ok()),
+    };
+    content.map_or_else(
+        || match serde_json::from_str(text) {
+            Ok(value) => read_content(subject, value),
+            Err(error) => Err(Unreadable(error.to_string(), Value::String(text.to_owned()))),
+        },
+        Ok,
+    )
+}
+
+fn domain_content(form: DomainForm) -> Result<Content, Vec<FieldProblem>> {
+    form.settings().map(Content::Domain)
+}
+
+fn rule_content(subject: &Subject, form: RuleForm) -> Result<Content, Vec<FieldProblem>> {
+    form.spec(subject.path().is_some_and(has_wildcard), Defaults::API).map(Content::Rule)
+}
+
+fn override_content(form: OverrideForm) -> Result<Content, Vec<FieldProblem>> {
+    form.over(Defaults::API).map(Content::Override)
 }
 
 /// Whether the last entry of a path has a `*`, so that its values can share a threshold.

@@ -191,7 +191,7 @@ fn effect(
     {
         let mut told = Told { prefix: "rate_limit".to_owned(), problems };
         form.check_unlimited(&mut told);
-        check_replaces(std::slice::from_ref(form), "rate_limit", problems);
+        check_names(std::slice::from_ref(form), "rate_limit", problems);
         return Some(EffectSpec::Unlimited { name: form.name.clone(), replaces: form.replaces() });
     }
     let (forms, list) = match (one, several) {
@@ -218,12 +218,15 @@ fn effect(
             limits.extend(form.limit(defaults, &mut told));
         }
     }
-    check_replaces(&forms, if list { "rate_limits" } else { "rate_limit" }, problems);
+    check_names(&forms, if list { "rate_limits" } else { "rate_limit" }, problems);
     Some(EffectSpec::Limits(limits))
 }
 
-fn check_replaces(forms: &[LimitForm], field: &str, problems: &mut Vec<FieldProblem>) {
+fn check_names(forms: &[LimitForm], field: &str, problems: &mut Vec<FieldProblem>) {
     let names = || forms.iter().filter_map(|form| form.name.as_ref());
+    if names().any(String::is_empty) {
+        problems.push(FieldProblem::new(format!("{field}.name"), "is empty; leave it out"));
+    }
     for ReplacesForm { name } in forms.iter().flat_map(|form| &form.replaces) {
         if name.is_empty() {
             problems.push(FieldProblem::new(format!("{field}.replaces"), "a name must not be empty"));

@@ -4,7 +4,8 @@ use jiff::Timestamp;
 use tokio::sync::watch;
 
 use super::commit::{Commit, Committed};
-use super::memory::MemoryRepository;
+use super::embedded::Embedded;
+use super::postgres::Postgres;
 use super::record::{Content, Head, Record, Revision, Subject, Unreadable, Version};
 use super::token::{Token, TokenRepository};
 use super::{Changes, Filter, Page, RepositoryError, RuleRepository};
@@ -12,43 +13,41 @@ use super::{Changes, Filter, Page, RepositoryError, RuleRepository};
 /// One of the repositories.
 #[derive(Debug)]
 pub enum Repository {
-    /// In this process's memory.
-    Memory(MemoryRepository),
+    /// In a file, or in this process's memory.
+    Embedded(Embedded),
+    /// In a PostgreSQL.
+    Postgres(Postgres),
+}
+
+/// The same call on whichever it is.
+macro_rules! each {
+    ($self:ident, $one:ident => $call:expr) => {
+        match $self {
+            Self::Embedded($one) => $call,
+            Self::Postgres($one) => $call,
+        }
+    };
 }
 
 impl RuleRepository for Repository {
     async fn head(&self) -> Result<Head, RepositoryError> {
-        match self {
-            Self::Memory(memory) => memory.head().await,
-        }
+        each!(self, one => one.head().await)
     }
 
     async fn commit(&self, commit: Commit) -> Result<Committed, RepositoryError> {
-        match self {
-            Self::Memory(memory) => memory.commit(commit).await,
-        }
+        each!(self, one => one.commit(commit).await)
     }
 
     async fn get(&self, subject: &Subject) -> Result<Option<Record>, RepositoryError> {
-        match self {
-            Self::Memory(memory) => memory.get(subject).await,
-        }
+        each!(self, one => one.get(subject).await)
     }
 
     async fn list(&self, filter: &Filter, page: Page<Subject>) -> Result<Vec<Record>, RepositoryError> {
-        match self {
-            Self::Memory(memory) => memory.list(filter, page).await,
-        }
+        each!(self, one => one.list(filter, page).await)
     }
 
-    async fn history(
-        &self,
-        subject: Option<&Subject>,
-        page: Page<Revision>,
-    ) -> Result<Vec<Version>, RepositoryError> {
-        match self {
-            Self::Memory(memory) => memory.history(subject, page).await,
-        }
+    async fn history(&self, subject: Option<&Subject>, page: Page<Revision>) -> Result<Vec<Version>, RepositoryError> {
+        each!(self, one => one.history(subject, page).await)
     }
 
     async fn content_at(
@@ -56,52 +55,36 @@ impl RuleRepository for Repository {
         subject: &Subject,
         revision: Revision,
     ) -> Result<Option<Result<Content, Unreadable>>, RepositoryError> {
-        match self {
-            Self::Memory(memory) => memory.content_at(subject, revision).await,
-        }
+        each!(self, one => one.content_at(subject, revision).await)
     }
 
     async fn changed_since(&self, revision: Revision, most: usize) -> Result<Option<Changes>, RepositoryError> {
-        match self {
-            Self::Memory(memory) => memory.changed_since(revision, most).await,
-        }
+        each!(self, one => one.changed_since(revision, most).await)
     }
 
     async fn read_all(&self, each: impl FnMut(Record) + Send) -> Result<Head, RepositoryError> {
-        match self {
-            Self::Memory(memory) => memory.read_all(each).await,
-        }
+        each!(self, one => one.read_all(each).await)
     }
 
     async fn accept(&self, author: &str, reason: Option<&str>) -> Result<Head, RepositoryError> {
-        match self {
-            Self::Memory(memory) => memory.accept(author, reason).await,
-        }
+        each!(self, one => one.accept(author, reason).await)
     }
 
     fn announced(&self) -> watch::Receiver<Revision> {
-        match self {
-            Self::Memory(memory) => memory.announced(),
-        }
+        each!(self, one => one.announced())
     }
 }
 
 impl TokenRepository for Repository {
     async fn create_token(&self, token: Token) -> Result<(), RepositoryError> {
-        match self {
-            Self::Memory(memory) => memory.create_token(token).await,
-        }
+        each!(self, one => one.create_token(token).await)
     }
 
     async fn tokens(&self) -> Result<Vec<Token>, RepositoryError> {
-        match self {
-            Self::Memory(memory) => memory.tokens().await,
-        }
+        each!(self, one => one.tokens().await)
     }
 
     async fn revoke_token(&self, name: &str, now: Timestamp) -> Result<bool, RepositoryError> {
-        match self {
-            Self::Memory(memory) => memory.revoke_token(name, now).await,
-        }
+        each!(self, one => one.revoke_token(name, now).await)
     }
 }

@@ -19,7 +19,8 @@
 
 pub mod choice;
 pub mod commit;
-pub mod memory;
+pub mod embedded;
+pub mod postgres;
 pub mod record;
 pub mod secret;
 pub mod token;
@@ -30,7 +31,10 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 pub use commit::{Change, Commit, Committed, Expected};
+pub use embedded::Embedded;
+pub use postgres::Postgres;
 pub use record::{Content, Epoch, Head, Override, Record, Revision, Stamp, Subject, Unreadable, Version};
+pub use token::{Scope, Token, TokenRepository};
 
 /// The most records or versions on a page.
 pub const MAX_PAGE: usize = 1_000;
@@ -66,6 +70,9 @@ pub enum RepositoryError {
         /// Why.
         reason: String,
     },
+    /// A new token has the name of another.
+    #[error("there is a token named '{0}' already; take another name, or revoke it first")]
+    TokenExists(Box<str>),
     /// More changes than a commit can have.
     #[error("{0} changes in one commit, at most {MAX_CHANGES} are possible")]
     TooManyChanges(usize),

@@ -171,10 +171,18 @@ impl Content {
     }
 }
 
-/// Why what was found cannot be used.
+/// Why what was found cannot be used, and what was found, so that it can be passed on as it is.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
-pub struct Unreadable(pub String);
+pub struct Unreadable(pub String, pub Value);
+
+impl Unreadable {
+    /// Of something that has no form in JSON.
+    #[must_use]
+    pub const fn saying(reason: String) -> Self {
+        Self(reason, Value::Null)
+    }
+}
 
 /// Who did something, and when.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -40,7 +40,7 @@ pub struct Token {
 pub trait TokenRepository: Send + Sync {
     /// Keeps a new token.
     ///
-    /// Fails with [`RepositoryError::Refused`] when there is one of that name that is not revoked.
+    /// Fails with [`RepositoryError::TokenExists`] when there is one of that name that is not revoked.
     fn create_token(&self, token: Token) -> impl Future<Output = Result<(), RepositoryError>> + Send;
 
     /// All of them, revoked ones too, by name and time of making.

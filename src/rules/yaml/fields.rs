@@ -69,6 +69,11 @@ impl<'t, 'a> Reader<'t, 'a> {
         }
     }
 
+    /// Whether a node is `""`.
+    fn is_quoted_nothing(&self, id: NodeId) -> bool {
+        matches!(self.kind(id), Kind::Scalar(Scalar { text, meaning: Meaning::Text }) if text.is_empty())
+    }
+
     /// Whether a key is missing: not there, though every key was understood, or without a value.
     pub(super) fn is_missing(&self, fields: &Fields, key: Key) -> bool {
         fields.get(key).map_or(!fields.flawed, |field| self.is_blank(field))
@@ -398,7 +403,7 @@ impl<'t, 'a> Reader<'t, 'a> {
         found
     }
 
-    /// A list of texts. `None` when there is none.
+    /// A list of texts, of which one in quotation marks may be empty. `None` when there is none.
     pub(super) fn texts(&mut self, key: Key, field: Option<Field>) -> Option<Vec<(&'t str, Mark)>> {
         let field = field?;
         match self.kind(field.value) {
@@ -407,7 +412,8 @@ impl<'t, 'a> Reader<'t, 'a> {
                 items
                     .iter()
                     .filter_map(|&item| {
-                        let text = self.text(key, Some(Field { value: item, ..field }))?;
+                        let text = self.text(key, Some(Field { value: item, ..field }));
+                        let text = text.or_else(|| self.is_quoted_nothing(item).then_some(""))?;
                         Some((text, self.at(item)))
                     })
                     .collect(),

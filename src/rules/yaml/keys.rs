@@ -147,7 +147,7 @@ pub(super) fn suggest_key(written: &str, place: Option<Place>) -> String {
 }
 
 /// The choice that is spelled most like what was written, if any is close.
-pub(super) fn suggest<'a>(written: &str, choices: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+pub(in crate::rules) fn suggest<'a>(written: &str, choices: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     const LONGEST: usize = 64;
     let written: Vec<char> = written.chars().take(LONGEST + 1).flat_map(char::to_lowercase).collect();
     if written.len() > LONGEST {

@@ -6,21 +6,24 @@
 
 mod document;
 mod fields;
-mod keys;
+pub(super) mod keys;
 mod limits;
 mod metadata;
 mod problem;
-mod scalar;
+pub(super) mod scalar;
 #[cfg(test)]
 mod tests;
-mod tree;
+pub(super) mod tree;
+mod write;
 
 use crate::core::spec::DomainSpec;
+use crate::rules::report::MAX_DIAGNOSTICS;
 
 use document::read_file;
 pub use problem::Problem;
 use problem::Problems;
-use tree::Tree;
+use tree::{Documents, Mark, SyntaxError, Tree};
+pub use write::{write, write_all};
 
 /// Every key of the format, wherever it stands.
 pub fn key_names() -> impl Iterator<Item = &'static str> {
@@ -36,19 +39,56 @@ pub struct Parsed {
     pub problems: Vec<Problem>,
 }
 
+/// The most documents in one text.
+pub const MAX_DOCUMENTS: usize = 10_000;
+
 /// Reads the text of one file. `file` is its number, which every [`Origin`](crate::core::spec::Origin) then carries.
 #[must_use]
 pub fn parse(text: &str, file: u32) -> Parsed {
-    let mut problems = Problems::new(file);
     match Tree::parse(text) {
-        Ok(tree) => {
-            let (domain, problems) = read_file(&tree, problems);
-            Parsed { domain, problems: problems.into_sorted() }
-        }
-        Err(error) => {
-            let message = format!("error loading config file: {}", error.message);
-            problems.error(error.at, message, error.help.map(str::to_owned));
-            Parsed { domain: None, problems: problems.into_sorted() }
+        Ok(tree) => read(&tree, file),
+        Err(error) => refuse(error, file),
+    }
+}
+
+/// Reads a text of several documents, parted by lines of `---`, each of which is as a file. Documents that say nothing
+/// are passed over, unless there is no other. Nothing is read behind a syntax error, or behind more mistakes than
+/// anybody wants to be told at once.
+#[must_use]
+pub fn parse_all(text: &str, file: u32) -> Vec<Parsed> {
+    let mut all: Vec<Parsed> = Vec::new();
+    let mut problems = 0;
+    for document in Documents::new(text) {
+        let parsed = match document {
+            Ok(tree) if tree.is_empty() => continue,
+            Ok(tree) if all.len() == MAX_DOCUMENTS => {
+                let message = format!("more than {MAX_DOCUMENTS} documents");
+                let at = tree.root.map_or_else(Mark::default, |root| tree.node(root).at);
+                refuse(SyntaxError { at, message, help: Some("split the text") }, file)
+            }
+            Ok(tree) => read(&tree, file),
+            Err(error) => refuse(error, file),
+        };
+        problems += parsed.problems.len();
+        all.push(parsed);
+        if problems > 2 * MAX_DIAGNOSTICS || all.len() > MAX_DOCUMENTS {
+            break;
         }
     }
+    if all.is_empty() {
+        all.push(read(&Tree::default(), file));
+    }
+    all
+}
+
+fn read(tree: &Tree<'_>, file: u32) -> Parsed {
+    let (domain, problems) = read_file(tree, Problems::new(file));
+    Parsed { domain, problems: problems.into_sorted() }
+}
+
+fn refuse(error: SyntaxError, file: u32) -> Parsed {
+    let mut problems = Problems::new(file);
+    let message = format!("error loading config file: {}", error.message);
+    problems.error(error.at, message, error.help.map(str::to_owned));
+    Parsed { domain: None, problems: problems.into_sorted() }
 }

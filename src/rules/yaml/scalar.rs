@@ -5,7 +5,7 @@ use std::borrow::Cow;
 /// A scalar's meaning. The text itself is kept beside it, since a text field takes `15`, `yes` and `2020-01-01` as
 /// they were written.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Meaning {
+pub(in crate::rules) enum Meaning {
     /// Nothing, `~`, `null`.
     Null,
     /// `yes`, `no`, `on`, `off`, `true`, `false`, `y`, `n`.
@@ -22,7 +22,7 @@ pub(super) enum Meaning {
 
 impl Meaning {
     /// What the text of a plain scalar means.
-    pub(super) fn of_plain(text: &str) -> Self {
+    pub(in crate::rules) fn of_plain(text: &str) -> Self {
         let Some(first) = text.bytes().next() else {
             return Self::Null;
         };

@@ -359,3 +359,77 @@ fn check_places(text: &str) {
         assert!(!problem.message.is_empty());
     }
 }
+
+#[test]
+fn each_document_is_a_domain() {
+    let text = "# rules\n---\ndomain: a\ndescriptors: [{ key: k }]\n---\n---\n# nothing\n---\ndomain: b\nunknown: 1\n...\n---\ndomain: c\n";
+    let all = parse_all(text, 3);
+    let names: Vec<Option<&str>> =
+        all.iter().map(|parsed| parsed.domain.as_ref().map(|domain| &*domain.name)).collect();
+    assert_eq!(names, [Some("a"), Some("b"), Some("c")]);
+    let origin = |line, column| Origin { file: 3, line, column };
+    assert_eq!(all[0].domain.as_ref().unwrap().descriptors[0].rule.origin, origin(4, 15));
+    let problems: Vec<_> = all.iter().flat_map(|parsed| &parsed.problems).collect();
+    assert_eq!(
+        (problems.len(), problems[0].origin, &*problems[0].message),
+        (1, origin(10, 1), "unknown key 'unknown'")
+    );
+}
+
+#[test]
+fn one_document_is_as_a_file() {
+    for text in ["", "# nothing\n", "---\n---\n", "domain: a\n", "domain: ''\n", "[]", "domain: a\nx: 1\n", "a: [\n"] {
+        let all = parse_all(text, 0);
+        let alone = parse(text, 0);
+        assert_eq!(all.len(), 1, "{text}");
+        if text != "---\n---\n" {
+            assert_eq!(all[0].problems, alone.problems, "{text}");
+        }
+        assert_eq!(all[0].domain.is_some(), alone.domain.is_some(), "{text}");
+    }
+}
+
+#[test]
+fn nothing_is_read_behind_a_syntax_error() {
+    let all = parse_all("domain: a\n---\ndomain: [\n---\ndomain: c\n", 0);
+    assert_eq!(all.len(), 2);
+    assert!(all[1].domain.is_none() && all[1].problems[0].message.starts_with("error loading config file"));
+    assert!(all[1].problems[0].origin.line >= 3, "{:?}", all[1].problems);
+}
+
+#[test]
+fn anchors_are_of_their_document() {
+    let all = parse_all("domain: &name a\n---\ndomain: *name\n", 0);
+    assert_eq!(all[1].problems[0].message, "error loading config file: unknown anchor");
+    assert_eq!(all[1].problems[0].origin.line, 3);
+}
+
+#[test]
+fn many_documents_expand_no_further_than_one() {
+    let tens = |name: &str, of: &str| format!("{name}: &{name} [{}]\n", [of; 10].join(", "));
+    let metadata = [tens("b", "*a"), tens("c", "*b"), tens("d", "*c"), tens("e", "*d"), tens("f", "*e")];
+    let lines: String = metadata.iter().map(|line| format!("      {line}")).collect();
+    let one = format!("domain: d\ndescriptors:\n  - key: k\n    metadata:\n      a: &a [1]\n{lines}");
+    assert_eq!(parse(&one, 0).problems, [], "one is fine");
+    let all = parse_all(&vec![one.as_str(); 20].join("---\n"), 0);
+    let last = &all.last().unwrap().problems[0].message;
+    assert!(all.len() < 20 && last.contains("aliases expand to more than"), "{} {last}", all.len());
+}
+
+#[test]
+fn too_many_documents_are_refused() {
+    let all = parse_all(&"domain: d\n---\n".repeat(MAX_DOCUMENTS + 5), 0);
+    assert_eq!(all.len(), MAX_DOCUMENTS + 1);
+    let problem = &all[MAX_DOCUMENTS].problems[0];
+    assert!(problem.message.contains("more than 10000 documents"));
+    assert_eq!(problem.origin.line as usize, 2 * MAX_DOCUMENTS + 1);
+    let all = parse_all(&"x: 1\n---\n".repeat(MAX_DOCUMENTS), 0);
+    assert!(all.len() < MAX_DOCUMENTS, "enough mistakes are told");
+}
+
+#[test]
+fn only_a_quoted_text_of_a_list_is_empty() {
+    let rule = &descriptors("  - { key: k, tags: ['', a, ~, \"\"] }\n")[0].rule;
+    assert_eq!(rule.tags, ["", "a", ""]);
+    assert_eq!(messages("domain: d\nresponse_headers: ['']\n"), ["unknown response headers ''"]);
+}

@@ -3,21 +3,21 @@
 
 use std::borrow::Cow;
 
-use saphyr_parser::{Event, Marker, Parser, ScalarStyle, ScanError, Tag};
+use saphyr_parser::{Event, Marker, Parser, ScalarStyle, ScanError, StrInput, Tag};
 
 use super::scalar::Meaning;
 
 /// The deepest nesting of lists and maps.
 pub(super) const MAX_DEPTH: usize = 200;
 
-/// So many nodes may come out of aliases beyond those that are written, in a whole file.
+/// So many nodes may come out of aliases beyond those that are written, in a whole text.
 pub(super) const MAX_ALIASED: u64 = 1_000_000;
 
 /// A place in the text; line and column count from 1.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Mark {
-    pub(super) line: u32,
-    pub(super) column: u32,
+pub(in crate::rules) struct Mark {
+    pub(in crate::rules) line: u32,
+    pub(in crate::rules) column: u32,
 }
 
 impl From<Marker> for Mark {
@@ -29,13 +29,13 @@ impl From<Marker> for Mark {
 
 /// Index of a node in its tree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct NodeId(u32);
+pub(in crate::rules) struct NodeId(u32);
 
 /// A node.
 #[derive(Debug)]
-pub(super) struct Node<'a> {
-    pub(super) at: Mark,
-    pub(super) kind: Kind<'a>,
+pub(in crate::rules) struct Node<'a> {
+    pub(in crate::rules) at: Mark,
+    pub(in crate::rules) kind: Kind<'a>,
     /// Nodes below and including this one, aliases expanded.
     size: u64,
     /// Levels below this one, aliases expanded.
@@ -44,7 +44,7 @@ pub(super) struct Node<'a> {
 
 /// What a node is.
 #[derive(Debug)]
-pub(super) enum Kind<'a> {
+pub(in crate::rules) enum Kind<'a> {
     Scalar(Scalar<'a>),
     List(Vec<NodeId>),
     Map(Vec<(NodeId, NodeId)>),
@@ -52,27 +52,27 @@ pub(super) enum Kind<'a> {
 
 /// A scalar's text and meaning.
 #[derive(Debug)]
-pub(super) struct Scalar<'a> {
-    pub(super) text: Cow<'a, str>,
-    pub(super) meaning: Meaning,
+pub(in crate::rules) struct Scalar<'a> {
+    pub(in crate::rules) text: Cow<'a, str>,
+    pub(in crate::rules) meaning: Meaning,
 }
 
 /// A document.
-#[derive(Debug)]
-pub(super) struct Tree<'a> {
+#[derive(Debug, Default)]
+pub(in crate::rules) struct Tree<'a> {
     nodes: Vec<Node<'a>>,
     /// `None` when there is nothing but comments.
-    pub(super) root: Option<NodeId>,
+    pub(in crate::rules) root: Option<NodeId>,
     /// Where something follows the first document, which is all that is read.
-    pub(super) rest: Option<Mark>,
+    pub(in crate::rules) rest: Option<Mark>,
 }
 
 /// Why there is no tree.
 #[derive(Debug)]
-pub(super) struct SyntaxError {
-    pub(super) at: Mark,
-    pub(super) message: String,
-    pub(super) help: Option<&'static str>,
+pub(in crate::rules) struct SyntaxError {
+    pub(in crate::rules) at: Mark,
+    pub(in crate::rules) message: String,
+    pub(in crate::rules) help: Option<&'static str>,
 }
 
 impl SyntaxError {
@@ -103,13 +103,72 @@ impl From<ScanError> for SyntaxError {
 
 impl<'a> Tree<'a> {
     /// Reads the first document of a text.
-    pub(super) fn parse(text: &'a str) -> Result<Self, SyntaxError> {
-        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-        Builder::default().build(text).map_err(|error| SyntaxError { at: within(error.at, text), ..error })
+    pub(in crate::rules) fn parse(text: &'a str) -> Result<Self, SyntaxError> {
+        let mut documents = Documents::new(text);
+        let mut tree = documents.next().transpose()?.unwrap_or_default();
+        tree.rest = documents.rest();
+        Ok(tree)
     }
 
-    pub(super) fn node(&self, id: NodeId) -> &Node<'a> {
+    /// Whether the document says nothing.
+    pub(super) fn is_empty(&self) -> bool {
+        let root = self.root.map(|root| &self.node(root).kind);
+        root.is_none_or(|root| matches!(root, Kind::Scalar(Scalar { meaning: Meaning::Null, .. })))
+    }
+
+    pub(in crate::rules) fn node(&self, id: NodeId) -> &Node<'a> {
         &self.nodes[id.0 as usize]
+    }
+}
+
+/// The documents of a text, one after the other. Nothing follows an error.
+pub(super) struct Documents<'a> {
+    text: &'a str,
+    parser: Parser<'a, StrInput<'a>>,
+    /// Nodes of the documents so far: as written, and with their aliases expanded.
+    written: u64,
+    expanded: u64,
+    ended: bool,
+}
+
+impl<'a> Documents<'a> {
+    pub(super) fn new(text: &'a str) -> Self {
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+        Self { text, parser: Parser::new_from_str(text), written: 0, expanded: 0, ended: false }
+    }
+
+    /// Where something follows the documents that were read. It is not read, not even for its mistakes.
+    fn rest(&mut self) -> Option<Mark> {
+        match self.parser.next_event()? {
+            Ok((Event::StreamEnd, _)) => None,
+            Ok((_, span)) => Some(span.start.into()),
+            Err(error) => Some((*error.marker()).into()),
+        }
+    }
+}
+
+impl<'a> Iterator for Documents<'a> {
+    type Item = Result<Tree<'a>, SyntaxError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.ended {
+            return None;
+        }
+        let aliased = MAX_ALIASED.saturating_sub(self.expanded.saturating_sub(self.written));
+        let built = Builder { aliased, ..Builder::default() }.build(&mut self.parser);
+        match built {
+            Ok(Some(tree)) => {
+                self.written += tree.nodes.len() as u64;
+                self.expanded = self.expanded.saturating_add(tree.root.map_or(0, |root| tree.node(root).size));
+                return Some(Ok(tree));
+            }
+            Ok(None) => self.ended = true,
+            Err(error) => {
+                self.ended = true;
+                return Some(Err(SyntaxError { at: within(error.at, self.text), ..error }));
+            }
+        }
+        None
     }
 }
 
@@ -143,30 +202,31 @@ struct Open<'a> {
     height: usize,
 }
 
+/// What an anchor names.
+#[derive(Clone, Copy, Debug)]
+enum Anchor {
+    At(NodeId),
+    /// A node whose end has not been met.
+    Open,
+    /// A node of an earlier document.
+    Elsewhere,
+}
+
 #[derive(Debug, Default)]
 struct Builder<'a> {
     nodes: Vec<Node<'a>>,
     open: Vec<Open<'a>>,
-    /// By anchor id; `None` while the anchored node is open.
-    anchors: Vec<Option<NodeId>>,
+    /// By anchor id.
+    anchors: Vec<Anchor>,
     root: Option<NodeId>,
+    /// So many nodes may come out of aliases beyond those that are written.
+    aliased: u64,
 }
 
 impl<'a> Builder<'a> {
-    fn build(mut self, text: &'a str) -> Result<Tree<'a>, SyntaxError> {
-        let mut parser = Parser::new_from_str(text);
-        let mut rest = None;
-        let mut done = false;
+    /// Reads a document; `None` when there is no more.
+    fn build(mut self, parser: &mut Parser<'a, StrInput<'a>>) -> Result<Option<Tree<'a>>, SyntaxError> {
         while let Some(event) = parser.next_event() {
-            if done {
-                // What comes after the first document is never read, not even for its mistakes.
-                rest = match event {
-                    Ok((Event::StreamEnd, _)) => None,
-                    Ok((_, span)) => Some(span.start.into()),
-                    Err(error) => Some((*error.marker()).into()),
-                };
-                break;
-            }
             let (event, span) = event?;
             let at = Mark::from(span.start);
             match event {
@@ -179,25 +239,32 @@ impl<'a> Builder<'a> {
                 Event::SequenceStart(anchor, _) => self.open(at, anchor, Kind::List(Vec::new()))?,
                 Event::MappingStart(anchor, _) => self.open(at, anchor, Kind::Map(Vec::new()))?,
                 Event::SequenceEnd | Event::MappingEnd => self.close()?,
-                Event::Alias(anchor) => {
-                    let Some(id) = self.anchors.get(anchor).copied().flatten() else {
-                        return Err(SyntaxError::new(
-                            at,
-                            "anchor contains itself",
-                            "an alias cannot stand inside the \
-                            node that it names",
-                        ));
-                    };
-                    if self.open.len() + self.nodes[id.0 as usize].height > MAX_DEPTH {
-                        return Err(too_deep(at));
-                    }
-                    self.attach(id);
+                Event::Alias(anchor) => self.alias(at, anchor)?,
+                Event::DocumentEnd => {
+                    return Ok(Some(Tree { nodes: self.nodes, root: self.root, rest: None }));
                 }
-                Event::DocumentEnd => done = true,
                 Event::Nothing | Event::StreamStart | Event::StreamEnd | Event::DocumentStart(_) => {}
             }
         }
-        Ok(Tree { nodes: self.nodes, root: self.root, rest })
+        Ok(None)
+    }
+
+    fn alias(&mut self, at: Mark, anchor: usize) -> Result<(), SyntaxError> {
+        match self.anchors.get(anchor) {
+            Some(Anchor::At(id)) if self.open.len() + self.nodes[id.0 as usize].height > MAX_DEPTH => Err(too_deep(at)),
+            Some(Anchor::At(id)) => {
+                self.attach(*id);
+                Ok(())
+            }
+            Some(Anchor::Open) => {
+                let help = "an alias cannot stand inside the node that it names";
+                Err(SyntaxError::new(at, "anchor contains itself", help))
+            }
+            Some(Anchor::Elsewhere) | None => {
+                let help = "an alias *name needs its anchor &name before it, in the same document";
+                Err(SyntaxError::new(at, "unknown anchor", help))
+            }
+        }
     }
 
     fn open(&mut self, at: Mark, anchor: usize, kind: Kind<'a>) -> Result<(), SyntaxError> {
@@ -211,7 +278,7 @@ impl<'a> Builder<'a> {
 
     fn close(&mut self) -> Result<(), SyntaxError> {
         let Some(open) = self.open.pop() else { return Ok(()) };
-        if open.size > self.nodes.len() as u64 + MAX_ALIASED {
+        if open.size > self.nodes.len() as u64 + self.aliased {
             return Err(SyntaxError::new(
                 open.at,
                 format!("aliases expand to more than {MAX_ALIASED} nodes"),
@@ -234,9 +301,9 @@ impl<'a> Builder<'a> {
     fn anchor(&mut self, anchor: usize, id: Option<NodeId>) {
         if anchor > 0 {
             if self.anchors.len() <= anchor {
-                self.anchors.resize(anchor + 1, None);
+                self.anchors.resize(anchor + 1, Anchor::Elsewhere);
             }
-            self.anchors[anchor] = id;
+            self.anchors[anchor] = id.map_or(Anchor::Open, Anchor::At);
         }
     }
 

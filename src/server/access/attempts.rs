@@ -14,7 +14,7 @@ use crate::core::limit::{Algorithm, Limit, LimitParts, Over, Unit, Window};
 use crate::core::ruleset::RuleSet;
 use crate::core::spec::{DescriptorSpec, DomainSpec, EffectSpec, LimitSpec, RuleSpec};
 use crate::counters::memory::{MemoryOptions, MemoryStore};
-use crate::limiter::{Limiter, LimiterOptions};
+use crate::limiter::{Description, Limiter, LimiterOptions};
 use crate::telemetry::decisions::{DecisionMetrics, DecisionMetricsOptions};
 
 /// Wrong tokens that a client may show in a minute.
@@ -38,7 +38,7 @@ impl Default for Attempts {
         let store = MemoryStore::new(SystemClock::new(), MemoryOptions { max_counters: CLIENTS });
         let limiter = Limiter::new(store, LimiterOptions::default(), Arc::new(DecisionMetrics::new(metrics)));
         if let Some(rules) = rules() {
-            limiter.publish(rules);
+            limiter.publish(rules, Description::default());
         }
         Self { limiter, limited: AtomicU64::new(0) }
     }

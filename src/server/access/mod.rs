@@ -21,6 +21,8 @@
 pub mod attempts;
 mod known;
 pub mod peer;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -62,7 +62,7 @@ async fn perform(
         });
     }
     let origin = describe::origin(context, rule.origin);
-    Ok(proto::CountersResponse { rule: Some(describe::rule(&domain.name, rule, origin)), counters })
+    Ok(proto::CountersResponse { rule: Some(describe::rule(rule, origin)), counters })
 }
 
 async fn one(

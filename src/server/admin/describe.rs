@@ -7,11 +7,11 @@ use crate::core::rule::{Rule, RuleLimit};
 use crate::core::spec::Origin;
 use crate::server::Context;
 
-/// A rule of `domain`, written at `origin`.
-pub fn rule(domain: &str, rule: &Rule, origin: String) -> proto::Rule {
+/// A rule, written at `origin`.
+pub fn rule(rule: &Rule, origin: String) -> proto::Rule {
     let texts = |texts: &[Box<str>]| texts.iter().map(ToString::to_string).collect();
     proto::Rule {
-        domain: domain.to_owned(),
+        domain: rule.domain.to_string(),
         path: rule.path.to_string(),
         name: rule.name().unwrap_or_default().to_owned(),
         unlimited: rule.is_unlimited(),

@@ -46,7 +46,7 @@ pub async fn explain(context: &Context, request: &proto::ExplainRequest) -> Resu
     if let Some(rule) = rule {
         let descriptor = Descriptor { entries, ..Descriptor::default() };
         response.counters = counters(context, domain, rule, &descriptor).await?;
-        response.rule = Some(describe::rule(&domain.name, rule, describe::origin(context, rule.origin)));
+        response.rule = Some(describe::rule(rule, describe::origin(context, rule.origin)));
     }
     Ok(response)
 }

@@ -10,24 +10,22 @@ use crate::core::ruleset::RuleSet;
 /// All rules.
 pub fn text(rules: &RuleSet) -> String {
     let mut lines = Vec::with_capacity(rules.rule_count());
-    for domain in rules.domains() {
-        for rule in domain.rules() {
-            if rule.is_unlimited() {
-                lines.push(line(&domain.name, rule, None));
-            }
-            lines.extend(rule.limits().iter().map(|limit| line(&domain.name, rule, Some(limit))));
+    for rule in rules.rules() {
+        if rule.is_unlimited() {
+            lines.push(line(rule, None));
         }
+        lines.extend(rule.limits().iter().map(|limit| line(rule, Some(limit))));
     }
     lines.sort_unstable();
     lines.concat()
 }
 
-fn line(domain: &str, rule: &Rule, limit: Option<&RuleLimit>) -> String {
+fn line(rule: &Rule, limit: Option<&RuleLimit>) -> String {
     let unit = limit.and_then(|limit| limit.limit.window().unit()).map_or("UNKNOWN", |unit| unit.name());
     let amount = limit.map_or(0, |limit| limit.limit.amount());
     // Writing to a String cannot fail.
-    let mut line =
-        format!("{domain}.{}: unit={} requests_per_unit={amount}", rule.metric_key, unit.to_ascii_uppercase());
+    let (domain, key) = (&rule.domain, rule.static_metric_key());
+    let mut line = format!("{domain}.{key}: unit={} requests_per_unit={amount}", unit.to_ascii_uppercase());
     let _ = write!(line, ", shadow_mode: {}, quota_mode: {}", rule.shadow_mode, rule.quota_mode);
     let mut add = |name: &str, value: &dyn std::fmt::Display| {
         let _ = write!(line, ", {name}: {value}");

@@ -12,6 +12,7 @@ use super::proto::{
     CountersRequest, CountersResponse, DescribeRulesRequest, DescribeRulesResponse, Entry, ExplainRequest,
     ExplainResponse,
 };
+use crate::core::ruleset::Domain;
 use crate::server::Context;
 use crate::server::access::{Denied, Need, Peer};
 
@@ -92,14 +93,13 @@ impl Admin for Service {
         let active = self.context.limiter.active();
         let start = page_start(&page_token, active.revision)?;
         let size = if page_size == 0 { DEFAULT_PAGE } else { page_size } as usize;
-        let chosen = || active.rules.domains().filter(|known| domain.is_empty() || *known.name == *domain);
-        let total = chosen().map(|domain| domain.rules().len()).sum::<usize>();
-        let rules = chosen()
-            .flat_map(|domain| domain.rules().iter().map(move |rule| (domain, rule)))
-            .skip(start)
-            .take(size)
-            .map(|(domain, rule)| describe::rule(&domain.name, rule, describe::origin(&self.context, rule.origin)))
-            .collect();
+        let total = match &*domain {
+            "" => active.rules.rule_count(),
+            domain => active.rules.domain(domain.as_bytes()).map_or(0, Domain::rule_count),
+        };
+        let chosen = active.rules.rules().filter(|rule| domain.is_empty() || *rule.domain == *domain);
+        let page = chosen.skip(start).take(size);
+        let rules = page.map(|rule| describe::rule(rule, describe::origin(&self.context, rule.origin))).collect();
         let next = start.saturating_add(size);
         Ok(Response::new(DescribeRulesResponse {
             rules,

@@ -11,6 +11,7 @@ use serde_json::json;
 
 use super::Api;
 use super::openapi::decisions::Readiness;
+use crate::server::rules::standing;
 
 /// Whether traffic is welcome, as envoyproxy/ratelimit says it
 #[utoipa::path(
@@ -61,6 +62,7 @@ pub async fn readyz(State(api): State<Arc<Api>>, RawQuery(query): RawQuery) -> R
             "revision": api.context.limiter.active().revision,
             "loads": api.context.reloads.successes(),
             "failed_loads": api.context.reloads.failures(),
+            "repository": api.context.live.as_ref().map(|live| standing::document(&live.status().standing())),
             // The rules in force are older than the files, which have mistakes.
             "outdated": api.context.reloads.failure().is_some(),
         },

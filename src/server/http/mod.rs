@@ -20,8 +20,8 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Bytes;
-use axum::extract::{DefaultBodyLimit, FromRef};
 use axum::extract::rejection::BytesRejection;
+use axum::extract::{DefaultBodyLimit, FromRef};
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
@@ -38,6 +38,8 @@ use crate::telemetry::decisions::Failure;
 
 /// The most requests about rules and tokens at once.
 const CHANGES_AT_ONCE: usize = 64;
+/// The most whole rule sets at once: each may be large.
+const APPLIES_AT_ONCE: usize = 2;
 
 /// What the handlers share.
 struct Api {
@@ -76,6 +78,16 @@ pub fn router(context: Arc<Context>) -> Router {
         .route("/tokens/{name}", delete(tokens::revoke))
         .layer(body_limit)
         .layer(guard(CHANGES_AT_ONCE));
+    let bulk = rules::bulk().layer(DefaultBodyLimit::max(context.config.http.max_apply_bytes)).layer(
+        axum::middleware::from_fn_with_state(
+            guard::Guard {
+                slots: Arc::new(Semaphore::new(APPLIES_AT_ONCE)),
+                max_body: context.config.http.max_apply_bytes,
+                timeout: context.config.http.apply_timeout,
+            },
+            guard::guard,
+        ),
+    );
     // Health is asked beside the guard: it must answer when everything else is too busy to.
     let health = Router::new()
         .route("/healthcheck", get(health::healthcheck))
@@ -84,7 +96,7 @@ pub fn router(context: Arc<Context>) -> Router {
         .route("/openapi.json", get(openapi::document))
         .route("/docs", get(openapi::page));
     let settings = ResponseSettings::from_config(&context.config);
-    refusals(decisions.merge(changes).merge(health))
+    refusals(decisions.merge(changes).merge(bulk).merge(health))
         .layer(axum::middleware::from_fn(request_id::assign))
         .with_state(Arc::new(Api { context, settings }))
 }

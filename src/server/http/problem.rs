@@ -255,6 +255,7 @@ impl From<RepositoryError> for Problem {
                 let detail = format!("{text}; read what is there before you try again");
                 Self::new(Kind::OutcomeUnknown, detail).with("outcome", "unknown")
             }
+            RepositoryError::TokenExists(_) => Self::new(Kind::Conflict, text),
             RepositoryError::Unusable(_) => Self::new(Kind::Internal, text),
         }
     }
@@ -285,5 +286,39 @@ impl IntoResponse for Problem {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"tidegate\""));
         }
         response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rules::repository::{Expected, Revision, Subject};
+
+    fn told(error: RepositoryError) -> (u16, Option<String>, String) {
+        let problem = Problem::from(error);
+        let detail = problem.detail().to_owned();
+        let response = problem.into_response();
+        let wait = response.headers().get(RETRY_AFTER).map(|wait| wait.to_str().unwrap().to_owned());
+        (response.status().as_u16(), wait, detail)
+    }
+
+    #[test]
+    fn failures_of_the_repository_say_what_was_done_and_what_to_do() {
+        let reason = || "gone".to_owned();
+        let (status, wait, detail) =
+            told(RepositoryError::Unavailable { reason: reason(), retry_after: Duration::from_secs(7) });
+        assert_eq!((status, wait.as_deref()), (503, Some("7")));
+        assert_eq!(detail, "the rule repository is away: gone; nothing was changed, and decisions go on");
+        let (status, wait, detail) = told(RepositoryError::OutcomeUnknown { reason: reason() });
+        assert_eq!((status, wait), (503, None));
+        assert!(detail.ends_with("made or not: gone; read what is there before you try again"), "{detail}");
+        assert_eq!(told(RepositoryError::Unusable(reason())).0, 500);
+        assert_eq!(told(RepositoryError::TokenExists("ci".into())).0, 409);
+        assert_eq!(told(RepositoryError::TooManyChanges(9)).0, 422);
+        let moved = RepositoryError::Moved { expected: Revision(1), found: Revision(2) };
+        assert_eq!(told(moved).0, 412);
+        let subject = Subject::Domain("edge".into());
+        let conflict = RepositoryError::Conflict { subject, expected: Expected::Present, found: Found::Absent };
+        assert_eq!(told(conflict).0, 412);
     }
 }

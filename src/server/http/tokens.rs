@@ -19,9 +19,9 @@ use super::gate::Operator;
 use super::openapi::refusals;
 use super::problem::{Kind, Problem};
 use super::request_id;
+use super::rules::Store;
 use super::rules::body::{Body, invalid};
 use super::rules::change::{Audit, to_the_end};
-use super::rules::Store;
 use crate::config::scalar::parse_duration;
 use crate::rules::repository::RepositoryError;
 use crate::rules::repository::record::Stamp;
@@ -167,9 +167,10 @@ pub async fn create(
         let (author, name) = (token.created.by.clone(), token.name.clone());
         let scopes = token.scopes.iter().map(|scope| scope_name(*scope)).collect::<Vec<_>>().join(", ");
         store.repository.create_token(token).await.map_err(|error| match error {
-            RepositoryError::Refused { .. } => {
-                Problem::new(Kind::Conflict, format!("there is a token '{name}' already; revoke it, or use another name"))
-            }
+            RepositoryError::TokenExists(_) => Problem::new(
+                Kind::Conflict,
+                format!("there is a token '{name}' already; revoke it, or use another name"),
+            ),
             other => other.into(),
         })?;
         let audit = Audit { action: "create token", subject: format!("{name} ({scopes})") };

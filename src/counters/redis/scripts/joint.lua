@@ -4,19 +4,31 @@
 -- A key may occur more than once, with different limits: all its occurrences share the place of the first. OX and OY
 -- are each occurrence's view of the state before; X and Y are a place's state since its first change, in the view of
 -- counter W, which is 0 before.
-local opens, steps, closes, converts = {}, {}, {}, {}
+local function open(key, arg)
+  local algorithm, notice, first, second, position = unpack('<BHdd', arg)
+  local state, x, y, a, b, c, d
+  --[open]
+  return algorithm, state, x, y, a, b, c, d, notice
+end
+
+local function step(algorithm, x, y, a, b, c, code, times, cost, cost_part, room, room_part)
+  local allowed, changed
+  --[step]
+  return x, y, allowed, changed
+end
+
+local function close(algorithm, key, state, x, y, a, b, c, d, dirty)
+  --[close]
+  return state
+end
+
 local reply = {now}
 local place, first_of, algorithms = {}, {}, {}
 local A, B, C, D, OX, OY, notices = {}, {}, {}, {}, {}, {}, {}
 local X, Y, W, dirty, gave = {}, {}, {}, {}, {}
 for i = 1, #KEYS do
-  local key, arg = KEYS[i], ARGV[i]
-  local algorithm = byte(arg)
-  algorithms[i] = algorithm
-  if not opens[algorithm] then
-    opens[algorithm], steps[algorithm], closes[algorithm], converts[algorithm] = make(algorithm)
-  end
-  local state, x, y, a, b, c, d, notice = opens[algorithm](key, arg)
+  local key = KEYS[i]
+  local algorithm, state, x, y, a, b, c, d, notice = open(key, ARGV[i])
   local first = first_of[key]
   if first then
     place[i], reply[i + 1] = first, reply[first + 1]
@@ -29,7 +41,7 @@ for i = 1, #KEYS do
       a.joint = true
     end
   end
-  A[i], B[i], C[i], D[i], OX[i], OY[i], notices[i] = a, b, c, d, x, y, notice
+  algorithms[i], A[i], B[i], C[i], D[i], OX[i], OY[i], notices[i] = algorithm, a, b, c, d, x, y, notice
 end
 
 -- Performs one step on states, and returns whether it is allowed and whether it changed anything.
@@ -38,11 +50,11 @@ local function act(X, Y, W, i, code, times, first, second, third, fourth)
   local x, y, under = X[at], Y[at], W[at]
   if under == 0 then
     x, y = OX[i], OY[i]
-  elseif under ~= i and converts[algorithm] then
-    x, y = converts[algorithm](x, y, algorithm, A[under], A[i])
+  elseif under ~= i and (algorithm == 4 or algorithm == 5) then
+    x, y = convert(x, y, algorithm, A[under], A[i])
   end
   local allowed, changed
-  x, y, allowed, changed = steps[algorithm](x, y, A[i], B[i], C[i], code, times, first, second, third, fourth)
+  x, y, allowed, changed = step(algorithm, x, y, A[i], B[i], C[i], code, times, first, second, third, fourth)
   if changed then
     X[at], Y[at], W[at] = x, y, i
   end
@@ -109,8 +121,8 @@ for i = 1, #KEYS do
     if under == 0 then
       x, y, under = OX[i], OY[i], i
     end
-    local state = closes[algorithms[i]](KEYS[i], x, y, A[under], B[under], C[under], D[under], dirty[i])
-    reply[i + 1] = state or reply[i + 1]
+    local a, b, c, d = A[under], B[under], C[under], D[under]
+    reply[i + 1] = close(algorithms[i], KEYS[i], reply[i + 1], x, y, a, b, c, d, dirty[i])
     if gave[i] and notices[gave[i]] > 0 then
       call('PUBLISH', ARGV[#KEYS + 2], ARGV[#KEYS + 2 + notices[gave[i]]])
     end

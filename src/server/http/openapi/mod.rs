@@ -14,7 +14,9 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
 use super::problem::ProblemDocument;
-use super::rules::{accept, delete, domains, history, list, overrides, replace, rollback, rollback_all, set, show};
+use super::rules::{
+    accept, apply, delete, domains, export, history, list, overrides, replace, rollback, rollback_all, set, show,
+};
 use super::{health, json, rate_limit, tokens};
 
 /// The page needs nothing but itself and the document.
@@ -37,7 +39,7 @@ const POLICY: &str = "default-src 'none'; script-src 'unsafe-inline'; style-src 
         overrides::all, overrides::get, overrides::put, overrides::end,
         domains::get, domains::put,
         tokens::list, tokens::create, tokens::revoke,
-        accept::accept,
+        apply::apply, export::export, accept::accept,
         health::healthcheck, health::livez, health::readyz,
         document, page,
     ),

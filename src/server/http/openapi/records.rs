@@ -174,6 +174,46 @@ pub struct HeadDocument {
     in_force: bool,
 }
 
+/// What a text changed, or would change.
+#[derive(ToSchema)]
+pub struct AppliedDocument {
+    /// The epoch, when something was changed: 32 hexadecimal digits.
+    epoch: Option<String>,
+    /// The newest revision.
+    revision: u64,
+    /// How many records changed, or would.
+    changed: u64,
+    /// Whether the change is in force on the replica that answers.
+    in_force: Option<bool>,
+    /// Present when nothing was changed.
+    dry_run: Option<bool>,
+    /// The first 1000 changes.
+    changes: Vec<ChangeDocument>,
+    /// The same in words, a line each.
+    diff: String,
+    /// What the author may not have meant.
+    warnings: Vec<String>,
+}
+
+/// A record that changes.
+#[derive(ToSchema)]
+pub struct ChangeDocument {
+    /// `create`, `update` or `delete`.
+    change: String,
+    #[schema(inline)]
+    kind: RecordKind,
+    /// Its domain.
+    domain: String,
+    /// Its canonical descriptor path; settings of a domain have none.
+    path: Option<String>,
+    /// What it said.
+    before: Option<Object>,
+    /// What it is to say.
+    after: Option<Object>,
+    /// The fields that change: `field`, `before`, `after`.
+    fields: Option<Vec<Object>>,
+}
+
 /// A record as a revision left it.
 #[derive(ToSchema)]
 pub struct VersionDocument {
@@ -269,9 +309,10 @@ together!(SetWholeRule, "A whole rule and where it is.", true, Place, RuleForm, 
 
 /// One of several schemas.
 fn any_of(names: [&str; 3]) -> RefOr<Schema> {
-    let any = names.iter().filter(|name| !name.is_empty()).fold(AnyOfBuilder::new(), |any, name| {
-        any.item(Ref::from_schema_name(*name))
-    });
+    let any = names
+        .iter()
+        .filter(|name| !name.is_empty())
+        .fold(AnyOfBuilder::new(), |any, name| any.item(Ref::from_schema_name(*name)));
     RefOr::T(Schema::AnyOf(any.build()))
 }
 

@@ -7,12 +7,12 @@ use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 
 use super::super::gate::Operator;
+use super::super::openapi::records::{HeadDocument, ReasonBody};
 use super::super::openapi::refusals;
 use super::super::problem::Problem;
 use super::super::request_id;
 use super::body::Body;
 use super::change::{Audit, to_the_end};
-use super::super::openapi::records::{HeadDocument, ReasonBody};
 use super::{Store, whole};
 use crate::rules::repository::{Committed, RuleRepository as _};
 

@@ -42,9 +42,7 @@ pub async fn defaults(
     }
     let settings = store.repository.get(&Subject::Domain(domain.into())).await?;
     match settings.and_then(|record| record.content) {
-        Some(Ok(Content::Domain(settings))) => {
-            Ok(Defaults { algorithm: settings.default_algorithm, ..Defaults::API })
-        }
+        Some(Ok(Content::Domain(settings))) => Ok(Defaults { algorithm: settings.default_algorithm, ..Defaults::API }),
         _ => Ok(Defaults::API),
     }
 }

@@ -4,12 +4,12 @@ use axum::http::HeaderMap;
 use axum::response::Response;
 
 use super::super::gate::Writer;
+use super::super::openapi::records::Deleted;
 use super::super::openapi::refusals;
 use super::super::problem::{Kind, Problem};
 use super::body::reason_of;
 use super::change::make;
 use super::preconditions::expected;
-use super::super::openapi::records::Deleted;
 use super::target::Target;
 use super::{Store, record};
 use crate::rules::repository::record::Subject;
@@ -59,4 +59,3 @@ pub async fn one(
     let made = make(store, caller, "delete", change, reason).await?;
     Ok(record::written(&made, &[]))
 }
-

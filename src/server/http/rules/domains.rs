@@ -6,12 +6,12 @@ use axum::http::HeaderMap;
 use axum::response::Response;
 
 use super::super::gate::{Reader, Writer};
+use super::super::openapi::records::{DomainBody, DomainRecord, DomainWritten};
 use super::super::openapi::refusals;
 use super::super::problem::Problem;
 use super::body::Body;
 use super::change::make;
 use super::preconditions::expected;
-use super::super::openapi::records::{DomainBody, DomainRecord, DomainWritten};
 use super::target::TargetDomain;
 use super::{Store, content, record, show};
 use crate::rules::repository::Change;

@@ -4,11 +4,11 @@ use axum::response::Response;
 use serde_json::json;
 
 use super::super::gate::Reader;
+use super::super::openapi::records::VersionPage;
 use super::super::openapi::refusals;
 use super::super::problem::Problem;
 use super::list::paged;
 use super::query::Query;
-use super::super::openapi::records::VersionPage;
 use super::target::Target;
 use super::{Store, record};
 use crate::rules::repository::record::{Revision, Subject};
@@ -60,7 +60,8 @@ async fn page(store: &RuleStore, subject: Option<&Subject>, mut query: Query) ->
     query.finish("limit, cursor")?;
     let size = page.size;
     let versions = store.repository.history(subject, page).await?;
-    let next = versions.last().filter(|_| versions.len() >= size).map(|version| query.next(&version.revision.to_string()));
+    let next =
+        versions.last().filter(|_| versions.len() >= size).map(|version| query.next(&version.revision.to_string()));
     let versions: Vec<_> = versions.iter().map(record::version).collect();
     Ok(paged("versions", json!(versions), next))
 }

@@ -1,16 +1,16 @@
 //! `GET /rate-limit/rules`: rules, page by page.
 
 use axum::Json;
-use axum::http::header::LINK;
 use axum::http::HeaderValue;
+use axum::http::header::LINK;
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
 use super::super::gate::Reader;
+use super::super::openapi::records::{KindChoice, RecordPage};
 use super::super::openapi::refusals;
 use super::super::problem::Problem;
 use super::query::{Query, refused};
-use super::super::openapi::records::{KindChoice, RecordPage};
 use super::{Store, record, target};
 use crate::rules::repository::record::{Kind, Subject};
 use crate::rules::repository::{Filter, Page, RuleRepository as _};
@@ -73,7 +73,8 @@ pub async fn page(
     query.finish(parameters)?;
     let size = page.size;
     let records = store.repository.list(&filter, page).await?;
-    let next = records.last().filter(|_| records.len() >= size).map(|record| query.next(&write_cursor(&record.subject)));
+    let next =
+        records.last().filter(|_| records.len() >= size).map(|record| query.next(&write_cursor(&record.subject)));
     let records: Vec<_> = records.iter().map(record::document).collect();
     Ok(paged("records", json!(records), next))
 }

@@ -5,11 +5,13 @@
 //! can be done here, whoever asks.
 
 pub(super) mod accept;
+pub(super) mod apply;
 pub(super) mod body;
 pub(super) mod change;
 mod content;
 pub(super) mod delete;
 pub(super) mod domains;
+pub(super) mod export;
 pub(super) mod history;
 pub(super) mod list;
 pub(super) mod overrides;
@@ -45,13 +47,16 @@ pub fn routes() -> Router<Arc<Api>> {
         .route("/rate-limit/rules/{domain}/{path}/rollback", post(rollback::rule))
         .route("/rate-limit/rules:rollback", post(rollback_all::all))
         .route("/rate-limit/rules:accept", post(accept::accept))
+        .route("/rate-limit/rules:export", get(export::export))
         .route("/rate-limit/history", get(history::all))
         .route("/rate-limit/domains/{domain}", get(domains::get).merge(put(domains::put)))
         .route("/rate-limit/overrides", get(overrides::all))
-        .route(
-            "/rate-limit/overrides/{domain}/{path}",
-            get(overrides::get).put(overrides::put).delete(overrides::end),
-        )
+        .route("/rate-limit/overrides/{domain}/{path}", get(overrides::get).put(overrides::put).delete(overrides::end))
+}
+
+/// The route whose body and time are larger: whole rule sets.
+pub fn bulk() -> Router<Arc<Api>> {
+    Router::new().route("/rate-limit/rules:apply", post(apply::apply))
 }
 
 /// The rules that can be changed.

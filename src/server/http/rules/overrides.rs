@@ -7,13 +7,13 @@ use axum::response::Response;
 use jiff::{SignedDuration, Timestamp};
 
 use super::super::gate::{Reader, Writer};
+use super::super::openapi::records::{Deleted, OverrideBody, OverrideRecord, OverrideWritten, RecordPage};
 use super::super::openapi::refusals;
 use super::super::problem::{Kind, Problem};
 use super::body::{Body, invalid};
 use super::change::make;
 use super::preconditions::expected;
 use super::query::Query;
-use super::super::openapi::records::{Deleted, OverrideBody, OverrideRecord, OverrideWritten, RecordPage};
 use super::target::Target;
 use super::{Store, content, delete, list, record, show};
 use crate::config::scalar::parse_duration;
@@ -99,8 +99,7 @@ pub async fn put(
     let limits = form.rate_limit.iter().chain(form.rate_limits.iter().flatten());
     let defaults = content::defaults(&store, &domain, limits).await?;
     let over = form.over(defaults).map_err(|problems| Problem::fields(Kind::Invalid, problems))?;
-    let change =
-        Change { subject: Subject::Override(domain, path), content: Some(Content::Override(over)), expected };
+    let change = Change { subject: Subject::Override(domain, path), content: Some(Content::Override(over)), expected };
     let made = make(&store, &caller, "override", change, reason).await?;
     Ok(record::written(&made, &[]))
 }

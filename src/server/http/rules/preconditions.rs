@@ -5,8 +5,8 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::super::problem::{Kind, Problem};
 use crate::rules::form::FieldProblem;
-use crate::rules::repository::record::Revision;
 use crate::rules::repository::Expected;
+use crate::rules::repository::record::Revision;
 
 /// A revision as an entity tag.
 pub fn etag(revision: Revision) -> HeaderValue {
@@ -86,7 +86,8 @@ mod tests {
 
     #[test]
     fn a_change_may_expect_something() {
-        let read = |of: &[(HeaderName, &'static str)]| expected(&headers(of)).map_err(|problem| problem.detail().to_owned());
+        let read =
+            |of: &[(HeaderName, &'static str)]| expected(&headers(of)).map_err(|problem| problem.detail().to_owned());
         assert_eq!(read(&[]), Ok(Expected::Anything));
         assert_eq!(read(&[(IF_MATCH, "\"7\"")]), Ok(Expected::At(Revision(7))));
         assert_eq!(read(&[(IF_MATCH, "*")]), Ok(Expected::Present));

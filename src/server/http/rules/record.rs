@@ -1,9 +1,9 @@
 //! How records and their versions are shown.
 
 use axum::Json;
+use axum::http::HeaderValue;
 use axum::http::StatusCode;
 use axum::http::header::{CACHE_CONTROL, ETAG};
-use axum::http::HeaderValue;
 use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
 

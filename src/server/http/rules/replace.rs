@@ -6,12 +6,12 @@ use axum::http::HeaderMap;
 use axum::response::Response;
 
 use super::super::gate::Writer;
+use super::super::openapi::records::{RuleBody, RuleWritten};
 use super::super::openapi::refusals;
 use super::super::problem::Problem;
 use super::body::Body;
 use super::change::make;
 use super::preconditions::expected;
-use super::super::openapi::records::{RuleBody, RuleWritten};
 use super::target::Target;
 use super::{Store, content, record};
 use crate::rules::repository::Change;

@@ -6,12 +6,12 @@ use axum::http::HeaderMap;
 use axum::response::Response;
 
 use super::super::gate::Writer;
+use super::super::openapi::records::{Rollback, RuleWritten};
 use super::super::openapi::refusals;
 use super::super::problem::Problem;
 use super::body::{Body, invalid};
 use super::change::make;
 use super::preconditions::expected;
-use super::super::openapi::records::{Rollback, RuleWritten};
 use super::target::Target;
 use super::{Store, record};
 use crate::rules::repository::record::{Revision, Subject};
@@ -53,7 +53,10 @@ pub async fn rule(
         None => None,
         Some(Ok(content)) => Some(content),
         Some(Err(unreadable)) => {
-            return Err(invalid("revision", format!("what was there at revision {revision} cannot be used: {unreadable}")));
+            return Err(invalid(
+                "revision",
+                format!("what was there at revision {revision} cannot be used: {unreadable}"),
+            ));
         }
     };
     let change = Change { subject, content, expected };

@@ -15,12 +15,12 @@ use serde_json::Value;
 
 use super::super::Api;
 use super::super::gate::Writer;
+use super::super::openapi::records::{RuleWritten, SetRule};
 use super::super::openapi::refusals;
 use super::super::problem::{Kind, Problem};
 use super::body::{Body, invalid};
 use super::change::make;
 use super::preconditions::expected;
-use super::super::openapi::records::{RuleWritten, SetRule};
 use super::{Store, content, record, target};
 use crate::core::limit::{Algorithm, Limit, LimitParts, MAX_LOG_AMOUNT, Over, Unit, Window};
 use crate::core::path::{DescriptorPath, PathEntry};
@@ -130,7 +130,8 @@ fn in_short(mut body: Body) -> Result<(DescriptorPath, RuleSpec, Vec<String>), P
             return Err(invalid("user_id", "must not be empty; leave it out instead"));
         }
         if user.contains('*') {
-            let reason = "has a '*', which would match other users too; if that is meant, write the full form with path";
+            let reason =
+                "has a '*', which would match other users too; if that is meant, write the full form with path";
             return Err(invalid("user_id", reason));
         }
     }
@@ -140,9 +141,9 @@ fn in_short(mut body: Body) -> Result<(DescriptorPath, RuleSpec, Vec<String>), P
         Err(_) => Err(invalid("ip_address", "must be an IPv4 or IPv6 address like 192.0.2.1 or 2001:db8::1")),
     });
     let clients = [("user_id", user), ("ip_address", address.transpose()?)];
-    let entries = clients.into_iter().filter_map(|(key, value)| {
-        value.map(|value| PathEntry { key: key.into(), value: Some(value.into()) })
-    });
+    let entries = clients
+        .into_iter()
+        .filter_map(|(key, value)| value.map(|value| PathEntry { key: key.into(), value: Some(value.into()) }));
     let entries: Vec<_> = entries.collect();
     if entries.is_empty() {
         return Err(invalid("user_id", "user_id or ip_address must be given, or both"));

@@ -5,10 +5,10 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 
 use super::super::gate::Reader;
+use super::super::openapi::records::RuleRecord;
 use super::super::openapi::refusals;
 use super::super::problem::{Kind, Problem};
 use super::preconditions::{etag, is_known};
-use super::super::openapi::records::RuleRecord;
 use super::target::Target;
 use super::{Store, record};
 use crate::rules::repository::RuleRepository as _;

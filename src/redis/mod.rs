@@ -1,0 +1,9 @@
+//! How Redis is reached: by the counters, which decisions wait for, and by the copies of the rules, which nothing does.
+//!
+//! - [`connect`] makes clients as the settings want them,
+//! - [`topology`] is how nodes are found, and which of a cluster owns what,
+//! - [`subscription`] listens to a channel and notices when it no longer does.
+
+pub mod connect;
+pub mod subscription;
+pub mod topology;
