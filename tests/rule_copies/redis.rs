@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use tidegate::config::redis::{RedisConnection, Sentinel as SentinelSettings, Topology};
+use tidegate::config::redis::{RedisConnection, Secret, Sentinel as SentinelSettings, Topology};
 use tidegate::redis::connect::Connector;
 use tidegate::rules::copies::codec::{CopyBuilder, CopyError, Place, RuleCopy, Seal};
 use tidegate::rules::copies::redis::{LEASE, Published, RedisCopies, RedisCopyError};
@@ -12,7 +12,9 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use crate::model::{self, NOW, State, apply, entry, entry_at, full, full_at, head, rule, state};
-use crate::redis_support::{Cluster, Failover, PATIENCE, Redis, SENTINEL_MASTER, Sentinel, slot_of, wait_until};
+use crate::redis_support::{
+    Cluster, Failover, Options, PATIENCE, Redis, SENTINEL_MASTER, Sentinel, slot_of, wait_until,
+};
 
 const HEAD: &str = "test_rules:{head}";
 const LOG: &str = "test_rules:{head}:log";
@@ -372,6 +374,32 @@ async fn write_access_to_redis_is_no_write_access_to_rules() {
     let error = copies.read().await.unwrap_err();
     assert!(matches!(error, RedisCopyError::Missing(0)), "{error}");
     assert!(!copies.renew().await.unwrap());
+}
+
+/// Both documents together say what a user may do; nothing more is needed.
+#[tokio::test]
+async fn the_documented_permissions_are_enough() {
+    let redis_md = include_str!("../../docs/redis.md");
+    let storage_md = include_str!("../../docs/rules-storage.md");
+    let counters = redis_md.lines().find_map(|line| line.strip_prefix("user tidegate on >secret ")).unwrap();
+    let copies = storage_md.lines().find(|line| line.starts_with("~rate_limit_rules:*")).unwrap();
+    let rules = format!("{counters} {copies}").replace("rate_limit", "test");
+    let rules: Vec<_> = rules.split(' ').collect();
+    let redis = Options::new().user("tidegate", "secret", &rules).start();
+    let (username, password) = (Some("tidegate".to_owned()), Some(Secret::new("secret")));
+    let connection = RedisConnection { username, password, ..single(&redis) };
+    let copies = replica(&connection).await;
+    assert!(copies.lead().await.unwrap());
+    copies.publish(&full(&seal(), 1), None).await.unwrap();
+    copies.append(&entry(&seal(), 2)).await.unwrap();
+    assert!(copies.renew().await.unwrap());
+    assert_holds(&copies, 2).await;
+    assert!(copies.changes_behind(head(1)).await.unwrap().is_some());
+    copies.resign().await.unwrap();
+    let (told, mut hints) = watch::channel(Some((Epoch(0), Revision(0))));
+    let listening = tokio::spawn(copies.listen(told));
+    timeout(PATIENCE, hints.wait_for(Option::is_none)).await.unwrap().unwrap();
+    listening.abort();
 }
 
 #[tokio::test]
