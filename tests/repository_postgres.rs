@@ -930,6 +930,30 @@ async fn large_commits_are_made_at_once() {
     assert_eq!(listed, [rule("user_id=010001"), rule("user_id=010002")]);
 }
 
+/// `cargo test --release --test repository_postgres -- --ignored --nocapture a_hundred_thousand`
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "a measurement"]
+async fn a_hundred_thousand_rules_are_measured() {
+    let server = Options::new().start();
+    let repository = repository(&settings(&server.url("postgres", "postgres")));
+    let change = |number: usize| put(rule(&format!("user_id={number:06}")), limit(5));
+    for (what, amount) in [("written", 100_000), ("written again, idle", 100_000), ("one more", 1)] {
+        let from = if amount == 1 { 100_000 } else { 0 };
+        let commit = commit_of((from..from + amount).map(change).collect());
+        let began = Instant::now();
+        let made = repository.commit(commit).await.unwrap();
+        println!("{what}: {:?}, {} changes", began.elapsed(), made.changed);
+    }
+    let began = Instant::now();
+    let mut read = 0;
+    let head = repository.read_all(|_| read += 1).await.unwrap();
+    println!("all {read} read: {:?}", began.elapsed());
+    let began = Instant::now();
+    let one = repository.changed_since(Revision(head.revision.0 - 1), 10).await.unwrap().unwrap();
+    println!("{} change read: {:?}", one.records.len(), began.elapsed());
+    assert_eq!(read, 100_001);
+}
+
 // Tokens.
 
 fn token(name: &str, hash: u8) -> Token {

@@ -121,7 +121,9 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET time
 SET enable_nestloop = off AS $$
 DECLARE
     record_kind public.rate_limit_record_kind := TG_ARGV[0];
-    reason text := nullif(current_setting('tidegate.reason', true), '');
+    -- An empty setting is none, unless it is said to be one.
+    reason text := CASE WHEN current_setting('tidegate.has_reason', true) = 'true'
+        THEN current_setting('tidegate.reason', true) ELSE nullif(current_setting('tidegate.reason', true), '') END;
 BEGIN
     IF NOT EXISTS (SELECT FROM new_rows) THEN
         RETURN NULL;
