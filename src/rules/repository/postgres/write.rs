@@ -1,7 +1,7 @@
 //! Commits.
 //!
-//! Expectations are looked at and changes made set by set: a statement takes arrays of columns, thousands of records at a
-//! time. What a statement leaves out as idle, and revisions, stamps and versions, are the database's.
+//! Expectations are looked at and changes made set by set: a statement takes arrays of columns, thousands of records at
+//! a time. What a statement leaves out as idle, and revisions, stamps and versions, are the database's.
 
 use std::collections::HashSet;
 use std::time::SystemTime;
