@@ -200,6 +200,15 @@ pub struct Rules {
     /// Refuse to start when neither the repository nor a copy of it gives any rules in time. Default `false`: requests
     /// are answered with an error, and health says so, until one does.
     pub required: bool,
+    /// A directory for a copy of the rules of a repository, from which the process starts when nothing else is reached.
+    /// Each process has its own. Default: none.
+    pub copy_directory: Option<PathBuf>,
+    /// A file whose first line is the key that copies are authenticated with, on disk and in Redis: at least 32 bytes, the
+    /// same for all replicas. Default: none, copies have checksums only.
+    pub copy_key_file: Option<PathBuf>,
+    /// Whether this process may publish the copy in Redis, when there is a `redis` section. It reads it in any case.
+    /// Default `true`.
+    pub publish_copies: bool,
 }
 
 impl Default for Rules {
@@ -214,6 +223,9 @@ impl Default for Rules {
             start_without: false,
             repository_file: None,
             required: false,
+            copy_directory: None,
+            copy_key_file: None,
+            publish_copies: true,
         }
     }
 }

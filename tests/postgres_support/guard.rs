@@ -1,7 +1,8 @@
-//! Ends the servers of a test process that ended without doing so, or that has them in a `static`, which Rust never drops.
+//! Ends the servers of a test process that ended without doing so, or that has them in a `static`, which Rust never
+//! drops.
 //!
-//! A shell reads which servers there are. When the process is gone, so is its end of the pipe: the shell ends those that
-//! are left, so that they give their shared memory back, and removes their directories.
+//! A shell reads which servers there are. When the process is gone, so is its end of the pipe: the shell ends those
+//! that are left, so that they give their shared memory back, and removes their directories.
 
 use std::io::Write;
 use std::path::Path;

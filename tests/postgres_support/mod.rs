@@ -1,5 +1,5 @@
-//! PostgreSQL for tests: real servers on free ports of 127.0.0.1, each gone with the value that stands for it, and faults.
-//! A test begins with `mod postgres_support;`. Starting a server takes a second or so, a database of
+//! PostgreSQL for tests: real servers on free ports of 127.0.0.1, each gone with the value that stands for it, and
+//! faults. A test begins with `mod postgres_support;`. Starting a server takes a second or so, a database of
 //! [`Postgres::shared`] some tens of milliseconds:
 //! ```ignore
 //! let server = Postgres::shared();

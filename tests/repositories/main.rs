@@ -1,9 +1,12 @@
-//! What every repository must do, said once and asked of each: the embedded one in memory, and in a file. The stands
-//! say how one is made; what is particular to the file has tests of its own (`in_file`, `crash`, `full_disk`).
+//! What every repository must do, said once and asked of each: the embedded one in memory, and in a file, and Postgres.
+//! The stands say how one is made; what is particular to the file has tests of its own (`in_file`, `crash`, `full_disk`).
 //!
 //! Every test has a repository of its own, so that revisions can be counted. Times are the repository's: only their
 //! order is looked at.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+#[path = "../postgres_support/mod.rs"]
+mod postgres_support;
 
 mod changes;
 mod commits;
@@ -62,5 +65,6 @@ macro_rules! suite {
 // Another repository is one more line here, and one more stand.
 suite! {
     memory: Memory;
+    postgres: InPostgres;
     file: InFile with unreadable: strange_contents_are_unreadable_one_by_one, strange_contents_can_be_replaced;
 }

@@ -4,8 +4,11 @@ use std::path::PathBuf;
 
 use redb::{Database, ReadableTable as _, TableDefinition};
 use tempfile::TempDir;
+use tidegate::config::database::{Database as Settings, DatabaseUrl};
 use tidegate::core::clock::SystemClock;
-use tidegate::rules::repository::{Embedded, RuleRepository, Subject, TokenRepository};
+use tidegate::rules::repository::{Embedded, Postgres, RuleRepository, Subject, TokenRepository};
+
+use crate::postgres_support::Postgres as Server;
 
 /// A new and empty repository, and what it needs to be there.
 pub trait Stand: Sized {
@@ -88,5 +91,25 @@ impl Spoil for InFile {
             transaction.commit().unwrap();
         }
         Self::open(self.directory).await
+    }
+}
+
+pub struct InPostgres {
+    repository: Postgres,
+}
+
+impl Stand for InPostgres {
+    type Repository = Postgres;
+
+    async fn begin() -> Self {
+        let server = Server::shared();
+        let database = server.database().await;
+        let url = DatabaseUrl::new(server.url("postgres", &database));
+        let settings = Settings { url, pool_size: 4, ..Settings::default() };
+        Self { repository: Postgres::new(&settings).unwrap() }
+    }
+
+    fn repository(&self) -> &Postgres {
+        &self.repository
     }
 }

@@ -7,9 +7,9 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Instant;
 
-use tidegate::rules::copies::codec::{CopyError, Place, Seal, Standing};
+use tidegate::rules::copies::codec::{CopyError, LogEntry, Place, Seal, Standing};
 use tidegate::rules::copies::disk::{Appended, Disk, DiskError, Loaded};
-use tidegate::rules::repository::Revision;
+use tidegate::rules::repository::{Changes, Revision};
 
 use crate::child;
 use crate::model::{self, NOW, State, apply, entry, entry_at, full, full_at, head, state};
@@ -154,17 +154,22 @@ fn a_long_log_is_due_to_be_compacted_and_ends_somewhere() {
     let directory = tempfile::tempdir().unwrap();
     let mut disk = open(directory.path());
     disk.write(&full(&seal(), 1)).unwrap();
-    let (mut revision, mut long) = (1, None);
-    while disk.append(&entry(&seal(), revision + 1)).unwrap() == Appended::Done {
+    let (mut random, mut revision, mut long) = (fastrand::Rng::with_seed(1), 1, None);
+    let mut large = |revision| {
+        let records = (0..500).map(|_| model::rule(random.u64(..), revision, Some(1))).collect();
+        LogEntry::new(&seal(), Revision(revision - 1), &Changes { head: head(revision), records }, NOW).unwrap()
+    };
+    while disk.append(&large(revision + 1)).unwrap() == Appended::Done {
         revision += 1;
         long = long.or_else(|| disk.is_long().then_some(revision));
     }
-    assert_holds(&disk, revision);
+    assert_eq!(load(&disk).unwrap().0.standing.head, head(revision));
     let bytes = fs::metadata(directory.path().join(FILE)).unwrap().len();
     assert!(long.unwrap() * 3 < revision && bytes < 2 << 20, "{long:?} {revision} {bytes}");
     disk.compact().unwrap();
     assert!(!disk.is_long());
-    assert_eq!(disk.append(&entry(&seal(), revision + 1)).unwrap(), Appended::Done);
+    assert_eq!(disk.append(&large(revision + 1)).unwrap(), Appended::Done);
+    assert_eq!(load(&disk).unwrap().1.len(), 50 + 500 * revision as usize);
 }
 
 /// In a child: goes on from what is there, in one way or another, and says which revision it has written.

@@ -2,11 +2,15 @@
 
 use std::time::{Duration, Instant};
 
+use tidegate::config::redis::RedisConnection;
+use tidegate::redis::connect::Connector;
 use tidegate::rules::copies::codec::{CopyBuilder, LogEntry, RuleCopy, Seal};
 use tidegate::rules::copies::disk::{Appended, Disk};
+use tidegate::rules::copies::redis::{Published, RedisCopies};
 use tidegate::rules::repository::{Changes, Revision};
 
 use crate::model::{NOW, head, rule};
+use crate::redis_support::Redis;
 
 pub const RULES: u64 = 1_000_000;
 
@@ -64,4 +68,36 @@ fn disk() {
         }
     });
     timed("compact", || disk.compact().unwrap());
+}
+
+#[tokio::test]
+#[ignore = "a measurement"]
+async fn redis() {
+    let seal = Seal::keyed(&[1; 32]);
+    let copy = million(&seal);
+    let redis = Redis::start();
+    let connection = RedisConnection { urls: vec![redis.address()], ..RedisConnection::default() };
+    let connector = Connector::new(&connection, Duration::from_secs(1)).unwrap();
+    let copies = RedisCopies::connect(connector, "test", seal.clone());
+    copies.connected().await;
+    let from = Instant::now();
+    assert_eq!(copies.publish(&copy, None).await.unwrap(), Published::Done);
+    told("publish", from.elapsed());
+    println!("Redis uses {} bytes", redis.info("used_memory"));
+    let from = Instant::now();
+    for revision in 1_001..1_101 {
+        assert_eq!(copies.append(&one_change(&seal, revision)).await.unwrap(), Published::Done);
+    }
+    told("append 100 changes", from.elapsed());
+    let from = Instant::now();
+    for revision in 1_000..1_100 {
+        assert!(copies.changes_behind(head(revision)).await.unwrap().is_some());
+    }
+    told("read what changed, 100 times", from.elapsed());
+    let from = Instant::now();
+    let copy = copies.read().await.unwrap().unwrap();
+    told("read all, seals checked", from.elapsed());
+    let mut count = 0;
+    timed("records of it", || copy.read(&seal, &mut |_| count += 1).unwrap());
+    assert_eq!(count, RULES + 100);
 }

@@ -153,6 +153,13 @@ fn rules(config: &Config, found: &mut Findings) {
             "an empty path names nothing; write a directory".to_owned()
         });
     }
+    let named = |path: &Option<std::path::PathBuf>| path.as_ref().is_none_or(|path| !path.as_os_str().is_empty());
+    found.check("rules.copy_directory", named(&rules.copy_directory), || {
+        "an empty path names nothing; write a directory, or leave it out".to_owned()
+    });
+    found.check("rules.copy_key_file", named(&rules.copy_key_file), || {
+        "an empty path names nothing; write a file, or leave it out".to_owned()
+    });
     found.at_most("rules.debounce", rules.debounce, Duration::from_secs(60));
     found.off_or_at_least("rules.poll_interval", rules.poll_interval, Duration::from_millis(100));
 }

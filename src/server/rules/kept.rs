@@ -98,7 +98,7 @@ async fn copies(config: Config) -> Result<Option<Copies>, StartError> {
     let disk = rules.copy_directory.as_deref().map(|directory| Disk::open(directory, seal.clone())).transpose()?;
     let redis = match &config.redis {
         Some(redis) => {
-            let connector = Connector::new(&redis.connection())?;
+            let connector = Connector::new(&redis.connection(), redis.deadline)?;
             Some(RedisCopies::connect(connector, &redis.key_prefix, seal.clone()))
         }
         None => None,

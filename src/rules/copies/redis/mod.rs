@@ -52,7 +52,7 @@ const DEADLINE: Duration = Duration::from_secs(5);
 /// Parts under way at once.
 const AT_ONCE: usize = 8;
 /// Changes that are read at once.
-const PAGE: i64 = 16;
+const PAGE: i64 = 32;
 /// The most changes in a log, and its size: a quarter of the copy, within these.
 const MAX_CHANGES: i64 = 4_096;
 const LEAST_LOG: u64 = 1 << 20;
@@ -377,13 +377,12 @@ impl RedisCopies {
     /// When Redis does not answer, or a change is refused.
     pub async fn changes_behind(&self, head: Head) -> Result<Option<Changes>, RedisCopyError> {
         let Some(found) = self.find().await? else { return Ok(None) };
-        match found.claim.read() {
-            Some((epoch, revision)) if epoch == head.epoch => {
-                if revision <= head.revision {
-                    return Ok(Some(Changes { head, records: Vec::new() }));
-                }
-            }
+        let named = match found.claim.read() {
+            Some((epoch, revision)) if epoch == head.epoch => revision,
             _ => return Ok(None),
+        };
+        if named <= head.revision {
+            return Ok(Some(Changes { head, records: Vec::new() }));
         }
         // From the end, as what is new is there. When changes are appended meanwhile, some are read twice.
         let mut changes: Vec<Bytes> = Vec::new();
@@ -397,7 +396,8 @@ impl RedisCopies {
             let known = changes.clone();
             let followed = spawn_blocking(move || follow(&seal, head, &known)).await??;
             if followed.is_some() || begins {
-                return Ok(followed);
+                // An emptied log leads nowhere.
+                return Ok(followed.filter(|changes| changes.head.revision >= named));
             }
         }
         Ok(None)

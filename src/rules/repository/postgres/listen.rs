@@ -1,8 +1,8 @@
 //! Hearing of changes.
 //!
 //! A connection of its own listens, as those of a pool are lent out. A broken one may look alive for long, and notices
-//! may get lost while it is opened anew: so it is asked for the head at once and at intervals, with a deadline. What the
-//! head says is announced like a notice, which makes it the safety net too.
+//! may get lost while it is opened anew: so it is asked for the head at once and at intervals, with a deadline. What
+//! the head says is announced like a notice, which makes it the safety net too.
 
 use std::future::poll_fn;
 use std::time::{Duration, Instant};

@@ -1,7 +1,7 @@
 //! The schema's version.
 //!
-//! Migrations are in the binary. Whoever migrates holds an advisory lock meanwhile, so that replicas which start together
-//! do it one after the other, and all but the first find nothing to do.
+//! Migrations are in the binary. Whoever migrates holds an advisory lock meanwhile, so that replicas which start
+//! together do it one after the other, and all but the first find nothing to do.
 
 use tokio_postgres::Client;
 

@@ -1,9 +1,9 @@
 //! Rules in Postgres.
 //!
-//! The schema (`migrations/`) carries most of the contract. Its constraints hold nothing that Tidegate would refuse. Its
-//! triggers give each change a revision, a stamp and a version in the history, and announce it, whether this program
-//! makes it or somebody with SQL. Every transaction that changes rules first locks the one row of `rule_set_head`, so
-//! that revisions are committed in their order; that row is also all that `NOTIFY` tells.
+//! The schema (`migrations/`) carries most of the contract. Its constraints hold nothing that Tidegate would refuse.
+//! Its triggers give each change a revision, a stamp and a version in the history, and announce it, whether this
+//! program makes it or somebody with SQL. Every transaction that changes rules first locks the one row of
+//! `rule_set_head`, so that revisions are committed in their order; that row is also all that `NOTIFY` tells.
 //!
 //! - [`connect`] makes connections, with TLS ([`tls`]) and a pool,
 //! - [`migrate`] brings the schema up to date,
@@ -11,12 +11,12 @@
 //! - [`table`] and [`rows`] know the tables, [`read`], [`write`] and [`tokens`] ask them,
 //! - [`failure`] says what went wrong.
 //!
-//! **Deadlines.** A call waits `acquire_timeout` for a connection and `statement_timeout` for an answer, or `bulk_timeout`
-//! where it moves many records. The server knows the time of statements too, so that nothing goes on there for long after
-//! nobody waits for it. What did not answer in time was not done, unless it was the COMMIT.
+//! **Deadlines.** A call waits `acquire_timeout` for a connection and `statement_timeout` for an answer, or
+//! `bulk_timeout` where it moves many records. The server knows the time of statements too, so that nothing goes on
+//! there for long after nobody waits for it. What did not answer in time was not done, unless it was the COMMIT.
 //!
-//! **Away.** Nothing is asked of Postgres to make a [`Postgres`]: the first call, or the listener, finds out whether it is
-//! there and migrated. Tables that are missing later (another database in its place) make it look again.
+//! **Away.** Nothing is asked of Postgres to make a [`Postgres`]: the first call, or the listener, finds out whether it
+//! is there and migrated. Tables that are missing later (another database in its place) make it look again.
 
 mod connect;
 mod failure;
@@ -78,8 +78,8 @@ impl std::fmt::Debug for Postgres {
 }
 
 impl Postgres {
-    /// The repository that the settings name. Nothing is asked of it yet, but within this runtime it begins to listen for
-    /// changes, and migrates the database if it may.
+    /// The repository that the settings name. Nothing is asked of it yet, but within this runtime it begins to listen
+    /// for changes, and migrates the database if it may.
     ///
     /// # Errors
     /// [`ConnectError`], with the setting to change.
@@ -176,8 +176,8 @@ impl Shared {
         result
     }
 
-    /// Bounds a statement that commits by itself, or a COMMIT: without an answer, nobody knows what became of it. An error
-    /// within is the server's, which has done nothing.
+    /// Bounds a statement that commits by itself, or a COMMIT: without an answer, nobody knows what became of it. An
+    /// error within is the server's, which has done nothing.
     async fn decided<T>(
         &self,
         work: impl Future<Output = Result<T, Error>>,

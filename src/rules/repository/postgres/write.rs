@@ -1,7 +1,7 @@
 //! Commits.
 //!
-//! Expectations are looked at and changes made set by set: a statement takes arrays of columns, thousands of records at a
-//! time. What a statement leaves out as idle, and revisions, stamps and versions, are the database's.
+//! Expectations are looked at and changes made set by set: a statement takes arrays of columns, thousands of records at
+//! a time. What a statement leaves out as idle, and revisions, stamps and versions, are the database's.
 
 use std::collections::HashSet;
 use std::time::SystemTime;
@@ -173,10 +173,12 @@ async fn make<'c>(
 ) -> Result<(Transaction<'c>, Committed), Failure> {
     let transaction = client.transaction().await?;
     let settings = "SELECT set_config('statement_timeout', $1, true), set_config('tidegate.author', $2, true), \
-                    set_config('tidegate.reason', $3, true)";
+                    set_config('tidegate.reason', $3, true), set_config('tidegate.has_reason', $4, true)";
     let settings = transaction.prepare_cached(settings).await?;
     let (author, reason) = (clean(&commit.author), clean(commit.reason.as_deref().unwrap_or_default()));
-    transaction.execute(&settings, &[&milliseconds.to_string(), &author, &reason]).await?;
+    transaction
+        .execute(&settings, &[&milliseconds.to_string(), &author, &reason, &commit.reason.is_some().to_string()])
+        .await?;
     let lock = transaction.prepare_cached("SELECT epoch, revision, accepted_at FROM public.rule_set_lock()").await?;
     let head = read::head_of(&transaction.query_one(&lock, &[]).await?)?;
     if let Some(expected) = commit.base.filter(|base| *base != head.revision) {

@@ -3,7 +3,8 @@
 -- They accept nothing that Tidegate refuses; of two spellings of the same they may accept only the plain one.
 -- All names are qualified, as a restored dump is read without a search path.
 
-CREATE FUNCTION public.rate_limit_path_problem(path text) RETURNS text LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
+CREATE FUNCTION public.rate_limit_path_problem(path text) RETURNS text
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
 BEGIN
     IF path IS NULL OR path = '' THEN
         RETURN 'a descriptor path has at least one entry; write for example user_id=123 or user_id';
@@ -14,13 +15,15 @@ BEGIN
     -- Entries key or key=value; the characters of the notation, and control characters, as %XX, and only they.
     ELSIF path !~ replace('^E(=E)?(,E(=E)?)*$', 'E',
         '([^,=%|{}\u0001-\u001f\u007f-\u009f]|%(2C|3D|25|7C|7B|7D|7F|[01][0-9A-F]|C2%[89][0-9A-F]))+') THEN
-        RETURN 'a descriptor path is key=value,key2,...; , = % | { } and control characters within are written %2C and so on';
+        RETURN 'a descriptor path is key=value,key2,...; the characters , = % | { } and control characters within are '
+            || 'written %2C and so on';
     END IF;
     RETURN NULL;
 END $$;
 
 -- The microseconds of a window; NULL for what is none. Months and years have no length of their own.
-CREATE FUNCTION public.rate_limit_window_length(written text) RETURNS numeric LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+CREATE FUNCTION public.rate_limit_window_length(written text) RETURNS numeric
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
     SELECT CASE WHEN written ~ '^([0-9]{1,15}(us|ms|s|m|h|d|w))+$' THEN (
         SELECT sum(part[1]::numeric * CASE part[2]
             WHEN 'us' THEN 1 WHEN 'ms' THEN 1000 WHEN 's' THEN 1000000 WHEN 'm' THEN 60000000
@@ -30,9 +33,11 @@ CREATE FUNCTION public.rate_limit_window_length(written text) RETURNS numeric LA
 $$;
 
 -- Whether this is the IANA name of a time zone, and no abbreviation or formula of one.
-CREATE FUNCTION public.rate_limit_is_time_zone(zone text) RETURNS boolean LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
+CREATE FUNCTION public.rate_limit_is_time_zone(zone text) RETURNS boolean
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
 BEGIN
-    IF zone IS NULL OR zone !~ '^(UTC|GMT|Etc/(UTC|GMT([+-][0-9]{1,2})?)|[A-Z][A-Za-z_]+(-[A-Za-z_]+)*(/[A-Z][A-Za-z_]+(-[A-Za-z_]+)*){1,2})$' THEN
+    IF zone IS NULL OR zone !~
+        '^(UTC|GMT|Etc/(UTC|GMT([+-][0-9]{1,2})?)|[A-Z][A-Za-z_]+(-[A-Za-z_]+)*(/[A-Z][A-Za-z_]+(-[A-Za-z_]+)*){1,2})$' THEN
         RETURN false;
     END IF;
     PERFORM timezone(zone, timestamptz '2000-01-01 00:00:00+00');
@@ -42,7 +47,8 @@ EXCEPTION WHEN invalid_parameter_value THEN
 END $$;
 
 -- One limit; names are those of all limits of the rule.
-CREATE FUNCTION public.rate_limit_limit_problem(l jsonb, names text[]) RETURNS text LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
+CREATE FUNCTION public.rate_limit_limit_problem(l jsonb, names text[]) RETURNS text
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
 DECLARE
     algorithm text;
     burst text;
@@ -129,7 +135,8 @@ BEGIN
 END $$;
 
 -- The limits of a rule: a list of them, or of one that is unlimited.
-CREATE FUNCTION public.rate_limit_limits_problem(limits jsonb) RETURNS text LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
+CREATE FUNCTION public.rate_limit_limits_problem(limits jsonb) RETURNS text
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
 DECLARE
     names text[];
     l jsonb;
@@ -155,7 +162,8 @@ BEGIN
 END $$;
 
 -- Texts that are known, none twice.
-CREATE FUNCTION public.rate_limit_are_among(texts text[], known text[]) RETURNS boolean LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+CREATE FUNCTION public.rate_limit_are_among(texts text[], known text[]) RETURNS boolean
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
     SELECT texts <@ known AND array_position(texts, NULL) IS NULL
         AND cardinality(texts) = (SELECT count(DISTINCT one) FROM unnest(texts) AS one)
 $$;

@@ -1,8 +1,9 @@
 -- Triggers that give every change its revision, stamp and version, whoever makes it: Tidegate or somebody with SQL.
 --
 -- Before a statement the head is locked; so only one transaction at a time changes rules, and locks are always taken in
--- this order. Each changed row gets the revision that the transaction has taken, or is about to. After the statement, if
--- it changed anything, the revision is taken, which is announced when the transaction commits, and versions are written.
+-- this order. Each changed row gets the revision that the transaction has taken, or is about to. After the statement,
+-- if it changed anything, the revision is taken, which is announced when the transaction commits, and versions are
+-- written.
 --
 -- Who and why can be said by SET LOCAL tidegate.author = '...' and tidegate.reason; otherwise it is the session's user.
 
@@ -121,7 +122,9 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET time
 SET enable_nestloop = off AS $$
 DECLARE
     record_kind public.rate_limit_record_kind := TG_ARGV[0];
-    reason text := nullif(current_setting('tidegate.reason', true), '');
+    -- An empty setting is none, unless it is said to be one.
+    reason text := CASE WHEN current_setting('tidegate.has_reason', true) = 'true'
+        THEN current_setting('tidegate.reason', true) ELSE nullif(current_setting('tidegate.reason', true), '') END;
 BEGIN
     IF NOT EXISTS (SELECT FROM new_rows) THEN
         RETURN NULL;
@@ -160,7 +163,8 @@ DO $$
 DECLARE
     the record;
 BEGIN
-    FOR the IN VALUES ('rate_limit_domains', 'domain'), ('rate_limit_rules', 'rule'), ('rate_limit_overrides', 'override') LOOP
+    FOR the IN VALUES
+        ('rate_limit_domains', 'domain'), ('rate_limit_rules', 'rule'), ('rate_limit_overrides', 'override') LOOP
         EXECUTE format('CREATE TRIGGER lock BEFORE INSERT OR UPDATE OR DELETE ON public.%I
             FOR EACH STATEMENT EXECUTE FUNCTION public.rule_set_before_statement()', the.column1);
         EXECUTE format('CREATE TRIGGER stamp BEFORE INSERT OR UPDATE ON public.%I
