@@ -56,9 +56,12 @@ pub(super) fn is_refusal(error: &Error) -> bool {
     error.code().is_some_and(|code| code.code().starts_with("23") || code.code().starts_with("22"))
 }
 
-/// Whether a failed COMMIT certainly committed nothing: the server said so, and not while it was going away.
+/// Whether what failed certainly committed nothing: the server said so, and not while it was going away.
 pub(super) fn is_certain(error: &Error) -> bool {
-    error.code().is_some_and(|code| !["08", "57", "58", "XX"].iter().any(|class| code.code().starts_with(class)))
+    error.code().is_some_and(|code| {
+        *code == SqlState::QUERY_CANCELED
+            || !["08", "57", "58", "XX"].iter().any(|class| code.code().starts_with(class))
+    })
 }
 
 /// An error with its causes.

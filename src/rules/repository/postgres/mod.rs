@@ -180,9 +180,9 @@ impl Shared {
     /// error within is the server's, which has done nothing.
     async fn decided<T>(
         &self,
+        time: Duration,
         work: impl Future<Output = Result<T, Error>>,
     ) -> Result<Result<T, Error>, RepositoryError> {
-        let time = self.settings.statement_timeout;
         let unknown = |reason| RepositoryError::OutcomeUnknown { reason };
         match timeout(time, work).await {
             Err(_) => Err(unknown(format!("no answer within {}", humantime::format_duration(time)))),

@@ -24,7 +24,7 @@ pub(super) async fn create(shared: &Shared, token: &Token) -> Result<(), Reposit
     let created = system(token.created.at)?;
     let parameters: [&(dyn tokio_postgres::types::ToSql + Sync); 7] =
         [&&*token.name, &&token.hash[..], &scopes, &created, &&*token.created.by, &expires, &revoked];
-    match shared.decided(client.execute(text, &parameters)).await? {
+    match shared.decided(shared.settings.statement_timeout, client.execute(text, &parameters)).await? {
         Ok(_) => Ok(()),
         Err(error) if error.code() == Some(&SqlState::UNIQUE_VIOLATION) => {
             Err(RepositoryError::TokenExists(token.name.clone()))
@@ -61,7 +61,8 @@ pub(super) async fn list(client: &Client) -> Result<Vec<Token>, RepositoryError>
 pub(super) async fn revoke(shared: &Shared, name: &str, now: Timestamp) -> Result<bool, RepositoryError> {
     let client = shared.within(shared.settings.statement_timeout, shared.client()).await?;
     let text = "UPDATE public.api_tokens SET revoked_at = $2 WHERE name = $1 AND revoked_at IS NULL";
-    let revoked = shared.decided(client.execute(text, &[&name, &system(now)?])).await??;
+    let revoked =
+        shared.decided(shared.settings.statement_timeout, client.execute(text, &[&name, &system(now)?])).await??;
     Ok(revoked > 0)
 }
 

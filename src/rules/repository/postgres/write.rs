@@ -55,7 +55,7 @@ pub(super) async fn commit(shared: &Shared, commit: Commit) -> Result<Committed,
     if committed.changed == 0 {
         return Ok(committed);
     }
-    shared.decided(transaction.commit()).await??;
+    shared.decided(time, transaction.commit()).await??;
     announce(shared, committed.head.revision);
     Ok(committed)
 }
@@ -65,7 +65,7 @@ pub(super) async fn accept(shared: &Shared, author: &str, reason: Option<&str>) 
     let client = shared.within(shared.settings.statement_timeout, shared.client()).await?;
     let text = "SELECT epoch, revision, accepted_at FROM public.rule_set_accept($1, $2)";
     let (author, reason) = (clean(author), reason.map(clean));
-    let row = shared.decided(client.query_one(text, &[&author, &reason])).await??;
+    let row = shared.decided(shared.settings.statement_timeout, client.query_one(text, &[&author, &reason])).await??;
     let head = read::head_of(&row)?;
     announce(shared, head.revision);
     Ok(head)
