@@ -18,6 +18,7 @@
 //! million` does so among a million rules; both start a PostgreSQL (Debian package `postgresql`).
 //! `-- --scenario reload` replaces a file of 100 000 rules while the server is under full load.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(clippy::duplicate_mod, reason = "both kinds of servers need ports and certificates")]
 
 #[path = "../../tests/postgres_support/mod.rs"]
 mod postgres_support;
