@@ -36,6 +36,10 @@ impl<'p> Editor<'_, 'p> {
         match path {
             [] => {}
             [last] => {
+                let stays = |node: &Node| (node.order, node.flags.disabled) == (spec.order, spec.disabled);
+                if level.get(last).is_some_and(stays) {
+                    return level.edit(last, |node| self.write(node, last, flags(&spec), spec));
+                }
                 let mut node = level.take(last).unwrap_or_default();
                 self.write(&mut node, last, flags(&spec), spec);
                 level.insert(last, node);
