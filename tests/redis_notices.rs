@@ -22,6 +22,7 @@ use tidegate::counters::redis::fallback::Fallback;
 use tidegate::counters::redis::replicas::{Heartbeat, LiveReplicas};
 use tidegate::counters::redis::{self, RedisStore, notices};
 use tidegate::counters::{CounterKey, CounterName, CounterStore as _, Hit};
+use tidegate::redis::subscription::{PROBE_EVERY, PROBE_TIMEOUT};
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
@@ -182,7 +183,7 @@ async fn nothing_is_remembered_while_notices_may_be_missed() {
     let since = Instant::now();
     redis.sigstop();
     wait_until("a server that hangs is noticed", || store.memory().is_suspended());
-    assert!(since.elapsed() < 2 * (notices::PROBE_EVERY + notices::PROBE_TIMEOUT), "{:?}", since.elapsed());
+    assert!(since.elapsed() < 2 * (PROBE_EVERY + PROBE_TIMEOUT), "{:?}", since.elapsed());
     assert!(store.memory().is_empty());
     redis.sigcont();
     wait_until("the subscription stands again", || !store.memory().is_suspended());
