@@ -627,17 +627,17 @@ const DOCUMENT: &str = include_str!("../docs/configuration.md");
 
 #[test]
 fn the_documentation_has_every_setting() {
-    let redis = "redis: { type: sentinel, urls: [a], sentinel: { master: m }, tls: {} }\n\
-                 database: { url: 'postgres://a/b', tls: {} }\n";
-    let config =
-        from_yaml(&format!("grpc: {{ tls: {{ certificate: a, key: b }} }}\nrules: {{ runtime: {{}} }}\n{redis}"));
-    let tree = serde_json::to_value(&config).unwrap();
+    let redis = "redis: { type: sentinel, urls: [a], sentinel: { master: m }, tls: {} }\n";
     let mut missing = Vec::new();
-    visit("", &tree, &mut |field| {
-        if !DOCUMENT.contains(&format!("`{field}`")) {
-            missing.push(field.to_owned());
-        }
-    });
+    // Not both at once.
+    for rules in ["rules: { runtime: {} }", "database: { url: 'postgres://a/b', tls: {} }"] {
+        let config = from_yaml(&format!("grpc: {{ tls: {{ certificate: a, key: b }} }}\n{rules}\n{redis}"));
+        visit("", &serde_json::to_value(&config).unwrap(), &mut |field| {
+            if !DOCUMENT.contains(&format!("`{field}`")) {
+                missing.push(field.to_owned());
+            }
+        });
+    }
     assert!(missing.is_empty(), "docs/configuration.md lacks {missing:?}");
     let documented: Vec<_> = DOCUMENT.split('`').filter(|word| !word.contains(' ')).collect();
     let has = |name: &str| {

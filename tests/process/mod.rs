@@ -19,7 +19,7 @@ pub struct Server {
     pub http: SocketAddr,
     pub admin: SocketAddr,
     logs: mpsc::Receiver<Value>,
-    _directory: tempfile::TempDir,
+    _directory: Option<tempfile::TempDir>,
 }
 
 /// The binary, with an environment that no setting of the machine leaks into.
@@ -40,9 +40,18 @@ impl Server {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("rules.yaml");
         std::fs::write(&file, rules).unwrap();
+        let rules = ["--rules", file.to_str().unwrap()];
+        Self::launch(&[&rules, flags].concat(), env, Some(directory))
+    }
+
+    /// Serves the rules that its settings tell where to find.
+    pub fn start_from(flags: &[&str], env: &[(&str, &str)]) -> Self {
+        Self::launch(flags, env, None)
+    }
+
+    fn launch(flags: &[&str], env: &[(&str, &str)], directory: Option<tempfile::TempDir>) -> Self {
         let mut child = tidegate()
-            .args(["serve", "--log-format", "json", "--workers", "1", "--rules"])
-            .arg(&file)
+            .args(["serve", "--log-format", "json", "--workers", "1"])
             .args(["--grpc-address", "127.0.0.1:0", "--http-address", "127.0.0.1:0", "--admin-address", "127.0.0.1:0"])
             .args(flags)
             .env("TIDEGATE_SHUTDOWN__DRAIN_PERIOD", "0s")

@@ -11,10 +11,10 @@ pub fn check(settings: &config::Rules) -> Section {
     let Some(sources) = sources(settings) else {
         match &settings.repository_file {
             Some(path) => section.ok("rules", format!("are kept in {}", path.display())),
-            None => section.warn(
+            None => section.ok(
                 "rules",
-                "are kept in memory, and begin with the examples built in",
-                "set rules.repository_file, DATABASE_URL or rules.paths, or changes end with the process",
+                "the examples built in, and changes are lost at the end; set rules.paths, rules.repository_file or \
+                 DATABASE_URL",
             ),
         }
         return section;
