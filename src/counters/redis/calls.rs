@@ -130,17 +130,21 @@ impl Work {
         match answer {
             // Nothing was run, as the slot is on its way and its counters are on two nodes. Each is found on its own.
             Err(Failure::Migrating) if self.program.parts() > 1 => {
-                let alone = self.program.apart(shared).into_iter().map(|program| async {
-                    let work = Self { place: self.place, program };
-                    let call = timeout_at(deadline.into(), work.call(router, shared, deadline));
-                    let (answer, sent) =
-                        call.await.unwrap_or_else(|_| (Err(Failure::Timeout), shared.clock.now().mono));
-                    work.program.conclude(answer, sent, shared)
-                });
-                join_all(alone).await.into_iter().flatten().collect()
+                // Too rare to make room for in every call.
+                Box::pin(self.perform_apart(deadline, router, shared)).await
             }
             answer => self.program.conclude(answer, sent, shared),
         }
+    }
+
+    async fn perform_apart<C: Clock>(self, deadline: Instant, router: &Router<C>, shared: &Shared<C>) -> Settled {
+        let alone = self.program.apart(shared).into_iter().map(|program| async {
+            let work = Self { place: self.place, program };
+            let call = timeout_at(deadline.into(), work.call(router, shared, deadline));
+            let (answer, sent) = call.await.unwrap_or_else(|_| (Err(Failure::Timeout), shared.clock.now().mono));
+            work.program.conclude(answer, sent, shared)
+        });
+        join_all(alone).await.into_iter().flatten().collect()
     }
 
     /// Makes the call; also when it was made.

@@ -68,11 +68,17 @@ impl Node {
         }
     }
 
+    /// Whether a connection has ever stood, so that there is nothing to [`Node::meet`].
+    #[must_use]
+    pub fn is_met(&self) -> bool {
+        self.met.load(Ordering::Relaxed)
+    }
+
     /// Waits for the first connection to a node that is new here, but no longer than until `deadline`; the primary that
     /// a slot has moved to, for example, is a few round trips from its first answer. Once it has been connected, a node
     /// without connection is down, and nothing is waited for.
     pub async fn meet(&self, deadline: Instant) {
-        if !self.met.load(Ordering::Relaxed) && timeout_at(deadline.into(), self.connected()).await.is_ok() {
+        if !self.is_met() && timeout_at(deadline.into(), self.connected()).await.is_ok() {
             self.met.store(true, Ordering::Relaxed);
         }
     }
@@ -98,15 +104,6 @@ impl Node {
     ///
     /// # Errors
     /// What Redis, or the way to it, has to complain of.
-    pub async fn send(&self, command: &'static str, arguments: Arguments) -> Result<Resp3Frame, Complaint> {
-        let client = self.client().ok_or(Complaint::Failed(Failure::Disconnected))?;
-        self.answer(client.custom_raw(custom(command), arguments).await)
-    }
-
-    /// The same by a deadline of its own.
-    ///
-    /// # Errors
-    /// As [`Node::send`].
     pub async fn send_by(
         &self,
         command: &'static str,
@@ -120,7 +117,7 @@ impl Node {
     /// Sends one command about a slot that is on its way to this node.
     ///
     /// # Errors
-    /// As [`Node::send`].
+    /// As [`Node::send_by`].
     pub async fn send_asking(
         &self,
         command: &'static str,

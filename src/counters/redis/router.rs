@@ -94,26 +94,12 @@ impl<C: Clock> Router<C> {
     /// Runs a script on the counters of one place, at most once, whatever redirections and missing scripts it meets.
     ///
     /// # Errors
-    /// Why there is no answer.
+    /// Why there is no answer by `deadline`.
     pub async fn run(&self, place: Place, call: Call, deadline: Instant) -> Result<Value, Failure> {
-        self.direct(place, call, deadline, true).await
-    }
-
-    /// The same for what no decision waits for: it has all the time until `deadline`.
-    ///
-    /// # Errors
-    /// Why there is no answer.
-    pub async fn run_patiently(&self, place: Place, call: Call, deadline: Instant) -> Result<Value, Failure> {
-        self.direct(place, call, deadline, false).await
-    }
-
-    async fn direct(&self, place: Place, call: Call, deadline: Instant, decision: bool) -> Result<Value, Failure> {
         let ways = self.ways.get(usize::from(place.backend)).ok_or(Failure::Protocol)?;
-        let script = call.script;
-        let mut arguments = arguments(call);
         let mut asking: Option<NodeAddress> = None;
-        let mut command = "EVALSHA";
-        for hop in 0..MAX_HOPS {
+        let mut whole = false;
+        for _ in 0..MAX_HOPS {
             let node = match asking.take() {
                 Some(address) => (ways.node(&address), true),
                 None => {
@@ -133,16 +119,16 @@ impl<C: Clock> Router<C> {
                 ways.backend.suspect();
                 return Err(Failure::BreakerOpen);
             }
-            node.meet(deadline).await;
-            let last = hop + 1 == MAX_HOPS;
-            let again = if last { Vec::new() } else { arguments.clone() };
-            let answer = match (asks, hop) {
-                (true, _) => node.send_asking(command, arguments, deadline).await,
-                // The client's own time is that of a whole decision.
-                (false, 0) if decision => node.send(command, arguments).await,
-                (false, _) => node.send_by(command, arguments, deadline).await,
+            // What is rare is boxed, as every call has room for all that it may wait for.
+            if !node.is_met() {
+                Box::pin(node.meet(deadline)).await;
+            }
+            let command = if whole { "EVAL" } else { "EVALSHA" };
+            let arguments = arguments(&call, whole);
+            let answer = match asks {
+                true => Box::pin(node.send_asking(command, arguments, deadline)).await,
+                false => node.send_by(command, arguments, deadline).await,
             };
-            arguments = again;
             match answer {
                 Ok(frame) => {
                     breaker.succeeded(admission, self.clock.now().mono);
@@ -155,13 +141,8 @@ impl<C: Clock> Router<C> {
                     }
                     return Err(failure);
                 }
-                Err(Complaint::NoScript) => {
-                    // Sent whole, it is known there from then on.
-                    command = "EVAL";
-                    if let Some(first) = arguments.first_mut() {
-                        *first = Value::from_static_str(script.source);
-                    }
-                }
+                // Sent whole, it is known there from then on.
+                Err(Complaint::NoScript) => whole = true,
                 Err(Complaint::Moved(slot, owner)) => ways.backend.moved(slot, &owner),
                 Err(Complaint::Ask(_, owner)) => asking = Some(owner),
             }
@@ -172,11 +153,11 @@ impl<C: Clock> Router<C> {
     }
 }
 
-fn arguments(call: Call) -> Arguments {
+fn arguments(call: &Call, whole: bool) -> Arguments {
     let Call { script, keys, args } = call;
     let mut arguments = Vec::with_capacity(2 + keys.len() + args.len());
-    arguments.push(Value::from_static_str(&script.sha1));
+    arguments.push(Value::from_static_str(if whole { script.source } else { &script.sha1 }));
     arguments.push(Value::Integer(i64::try_from(keys.len()).unwrap_or(i64::MAX)));
-    arguments.extend(keys.into_iter().chain(args).map(Value::Bytes));
+    arguments.extend(keys.iter().chain(args).cloned().map(Value::Bytes));
     arguments
 }

@@ -193,7 +193,7 @@ impl<C: Clock + Clone> RedisStore<C> {
         let call = Call { script, keys: vec![name], args };
         let deadline = Instant::now() + inner.shared.deadline.max(BESIDE);
         let (_, router) = &inner.lanes[inner.lanes.len() - 1];
-        router.run_patiently(Place { backend: 0, slot }, call, deadline).await
+        router.run(Place { backend: 0, slot }, call, deadline).await
     }
 
     /// The time of this machine, on the clock of what is remembered.
