@@ -8,7 +8,7 @@ use tidegate::config::database::{Database as Settings, DatabaseUrl};
 use tidegate::core::clock::SystemClock;
 use tidegate::rules::repository::{Embedded, Postgres, RuleRepository, Subject, TokenRepository};
 
-use crate::postgres_support::Postgres as Server;
+use crate::postgres_support::{PATIENCE, Postgres as Server};
 
 /// A new and empty repository, and what it needs to be there.
 pub trait Stand: Sized {
@@ -105,7 +105,10 @@ impl Stand for InPostgres {
         let server = Server::shared();
         let database = server.database().await;
         let url = DatabaseUrl::new(server.url("postgres", &database));
-        let settings = Settings { url, pool_size: 4, ..Settings::default() };
+        // A busy machine is no outage.
+        let (connect_timeout, acquire_timeout, statement_timeout) = (PATIENCE, PATIENCE, PATIENCE);
+        let settings =
+            Settings { url, pool_size: 4, connect_timeout, acquire_timeout, statement_timeout, ..Settings::default() };
         Self { repository: Postgres::new(&settings).unwrap() }
     }
 
