@@ -178,12 +178,16 @@ impl Postgres {
             process.wait().expect("the end of postgres");
             guard::ended(process.id(), self.directory.path());
         }
-        let _ = fs::remove_file(self.directory.path().join("data/postmaster.pid"));
-        // Sessions of a server that was killed end by themselves, and until then keep its memory.
-        *process = spawn(self.directory.path(), self.port);
-        guard::started(process.id(), self.directory.path());
         drop(process);
-        assert!(self.is_ready_or_ends(), "postgres does not start again");
+        // Sessions of a server that was killed end by themselves, and until then keep its memory, so that no other starts.
+        wait_for("postgres starts again", || {
+            let _ = fs::remove_file(self.directory.path().join("data/postmaster.pid"));
+            let mut process = self.process();
+            *process = spawn(self.directory.path(), self.port);
+            guard::started(process.id(), self.directory.path());
+            drop(process);
+            self.is_ready_or_ends().then_some(())
+        });
     }
 
     /// Stops it without ending it: connections stay, nothing is answered. The sessions first, as new ones come of the
