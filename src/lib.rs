@@ -1,8 +1,8 @@
 //! Tidegate: rate limits and external authorization for Envoy and Istio.
 //!
 //! The rooms, from the top; each knows only those below it: [`cli`], [`server`], [`limiter`], [`rules`] and
-//! [`counters`], [`telemetry`], [`config`], [`core`]. Beside them are [`redis`], how Redis is reached, and [`threads`],
-//! which tells the kernel who comes first. `docs/architecture.md` walks through them.
+//! [`counters`], [`telemetry`], [`config`], [`core`]. Beside them are [`redis`], how Redis is reached, [`tls`]
+//! towards servers, and [`threads`], which tells the kernel who comes first. `docs/architecture.md` walks through them.
 
 pub mod cli;
 pub mod config;
@@ -14,3 +14,4 @@ pub mod rules;
 pub mod server;
 pub mod telemetry;
 pub mod threads;
+pub mod tls;

@@ -19,8 +19,8 @@ use tidegate::core::spec::{DescriptorSpec, DomainSpec, Origin};
 use tidegate::counters::memory::{MemoryOptions, MemoryStore};
 use tidegate::limiter::{Limiter, LimiterOptions};
 use tidegate::rules::files::{Sources, describe, load_text};
-use tidegate::rules::import::write::write;
 use tidegate::rules::import::{Format, Imported, Outcome, import};
+use tidegate::rules::yaml::write;
 use tidegate::telemetry::decisions::DecisionMetrics;
 
 // What limitador decides.

@@ -9,6 +9,7 @@ use anyhow::{Context as _, bail};
 use crate::cli::{FAILURE, print};
 use crate::core::spec::DomainSpec;
 use crate::rules::import::{self, Format, Imported, Outcome, SentDescriptor};
+use crate::rules::yaml;
 
 /// Turn the rules of another rate limiter into rule files
 ///
@@ -101,7 +102,7 @@ fn write(domains: &[DomainSpec], output: &Path) -> anyhow::Result<()> {
         );
     }
     if output == "-" {
-        return domains.iter().try_for_each(|domain| print(&import::write::write(domain)));
+        return domains.iter().try_for_each(|domain| print(&yaml::write(domain)));
     }
     let mut files: Vec<PathBuf> = Vec::with_capacity(domains.len());
     if is_directory {
@@ -116,7 +117,7 @@ fn write(domains: &[DomainSpec], output: &Path) -> anyhow::Result<()> {
     let written = |file: &Path| file.with_extension("yaml.new");
     for (file, domain) in files.iter().zip(domains) {
         let new = written(file);
-        fs::write(&new, import::write::write(domain)).with_context(|| format!("cannot write {}", new.display()))?;
+        fs::write(&new, yaml::write(domain)).with_context(|| format!("cannot write {}", new.display()))?;
     }
     for file in &files {
         fs::rename(written(file), file).with_context(|| format!("cannot write {}", file.display()))?;

@@ -2,8 +2,7 @@
 //!
 //! - [`envoy`] takes directories of envoyproxy/ratelimit, whose format is ours; it tells where the same text means
 //!   something else here,
-//! - [`limitador`] takes limits files of Kuadrant limitador 2,
-//! - [`write`] writes what they give as our files.
+//! - [`limitador`] takes limits files of Kuadrant limitador 2.
 //!
 //! What cannot be said in our rules is left out and named, never replaced by something alike. A file that is wrong as
 //! a file is refused as a whole.
@@ -11,7 +10,6 @@
 pub mod envoy;
 mod finding;
 pub mod limitador;
-pub mod write;
 
 use std::path::PathBuf;
 

@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use crate::rules::import::write::write;
 use crate::rules::import::{Finding, Format, Imported, Outcome, import};
+use crate::rules::yaml::write;
 
 fn files(texts: &[&str]) -> (tempfile::TempDir, Vec<PathBuf>) {
     let directory = tempfile::tempdir().unwrap();
