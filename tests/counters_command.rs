@@ -67,8 +67,11 @@ fn counters_in_memory_are_told_and_reset() {
 fn counters_in_redis_are_told_and_reset() {
     let redis = Redis::start();
     let address = redis.address();
-    let server =
-        Server::start_with(RULES, &["--allow-unauthenticated"], &[("TIDEGATE_REDIS__URLS", &address), ("TIDEGATE_REDIS__DEADLINE", "2s")]);
+    let server = Server::start_with(
+        RULES,
+        &["--allow-unauthenticated"],
+        &[("TIDEGATE_REDIS__URLS", &address), ("TIDEGATE_REDIS__DEADLINE", "2s")],
+    );
     get_and_reset(&server);
     let (_, out, _) = counters(&server, &["get", "--domain", "edge", "user_id=alice"]);
     assert!(out.contains("key      rate_limit:{edge|user_id|alice}:fixed_window:3600s:burst"), "{out}");

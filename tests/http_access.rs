@@ -75,7 +75,8 @@ fn each_call_needs_its_scope() {
 fn tokens_are_made_shown_once_and_revoked() {
     let api = start(|_| {});
     let operate = api.token("operator", &[Operate]);
-    let made = with_token(&api, &operate, "POST", "/tokens", Some(json!({ "name": "ci", "scopes": ["read"], "for": "1h" })));
+    let made =
+        with_token(&api, &operate, "POST", "/tokens", Some(json!({ "name": "ci", "scopes": ["read"], "for": "1h" })));
     assert_eq!((made.status, made.header("cache-control")), (201, Some("no-store")), "{made:?}");
     let token = made.json()["token"].as_str().unwrap().to_owned();
     assert!(token.starts_with("tg_"));
@@ -88,7 +89,11 @@ fn tokens_are_made_shown_once_and_revoked() {
     assert_problem(&create(json!({ "name": "a b", "scopes": ["read"] })), 422, "name: must be 1 to 64");
     assert_problem(&create(json!({ "name": "x", "scopes": [] })), 422, "scopes: is empty");
     assert_problem(&create(json!({ "name": "x", "scopes": ["root"] })), 422, "scopes[0]: unknown variant `root`");
-    assert_problem(&create(json!({ "name": "x", "scopes": ["read"], "expires": "2020-01-01T00:00:00Z" })), 422, "expires");
+    assert_problem(
+        &create(json!({ "name": "x", "scopes": ["read"], "expires": "2020-01-01T00:00:00Z" })),
+        422,
+        "expires",
+    );
     assert_eq!(with_token(&api, &operate, "DELETE", "/tokens/ci", None).status, 204);
     assert_problem(&with_token(&api, &token, "GET", "/rate-limit/rules", None), 401, "was revoked");
     assert_problem(&with_token(&api, &operate, "DELETE", "/tokens/ci", None), 404, "no token of that name");
@@ -123,7 +128,9 @@ fn over_socket(path: &Path, head: &str, body: &str) -> String {
     let mut stream = UnixStream::connect(path).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     let length = body.len();
-    let head = format!("{head}\r\nhost: t\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n");
+    let head = format!(
+        "{head}\r\nhost: t\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n"
+    );
     stream.write_all(head.as_bytes()).unwrap();
     stream.write_all(body.as_bytes()).unwrap();
     let mut answer = String::new();

@@ -35,7 +35,10 @@ fn a_customers_limit_is_set_in_a_line_and_changed_and_deleted() {
     assert_eq!((shown.status, shown.header("etag")), (200, Some("\"2\"")));
     assert_eq!(shown.json()["rate_limit"]["requests_per_unit"], 6);
     let deleted = api.delete("/rate-limit/rules/edge/user_id=123");
-    assert_eq!((deleted.status, &deleted.json()["deleted"], &deleted.json()["revision"]), (200, &json!(true), &json!(3)));
+    assert_eq!(
+        (deleted.status, &deleted.json()["deleted"], &deleted.json()["revision"]),
+        (200, &json!(true), &json!(3))
+    );
     assert_problem(&api.get("/rate-limit/rules/edge/user_id=123"), 404, "there is no rule user_id=123 of domain edge");
     assert_problem(&api.delete("/rate-limit/rules/edge/user_id=123"), 404, "there is no rule");
     let again = api.put("/rate-limit/rules", json!({ "user_id": "123", "limit_per_minute": 6 }));
@@ -70,7 +73,11 @@ fn the_full_form_takes_a_path_or_a_descriptor() {
     let mut body = rule(5);
     body["descriptor"] = json!([{ "key": "user_id", "value": "a,b" }, { "key": "path" }]);
     assert_eq!(api.put("/rate-limit/rules", body).json()["path"], "user_id=a%2Cb,path");
-    assert_eq!(api.get("/rate-limit/rules/edge/user_id=a%252Cb,path").status, 200, "percent-encoded once more in a URL");
+    assert_eq!(
+        api.get("/rate-limit/rules/edge/user_id=a%252Cb,path").status,
+        200,
+        "percent-encoded once more in a URL"
+    );
 }
 
 #[test]
@@ -215,10 +222,15 @@ fn everything_goes_back_at_once() {
     api.put("/rate-limit/rules/edge/user_id=1", rule(2));
     api.put("/rate-limit/rules/edge/user_id=2", rule(2));
     api.put("/rate-limit/domains/edge", json!({ "charge": "independent" }));
-    let moved = api.call("POST", "/rate-limit/rules:rollback", &[("if-match", "\"1\"")], Some(json!({ "revision": 1 })));
+    let moved =
+        api.call("POST", "/rate-limit/rules:rollback", &[("if-match", "\"1\"")], Some(json!({ "revision": 1 })));
     assert_problem(&moved, 412, "the rules are at revision 4, not 1");
     let back = api.post("/rate-limit/rules:rollback", json!({ "revision": 1 }));
-    assert_eq!((back.status, &back.json()["changed"], &back.json()["revision"]), (200, &json!(3), &json!(5)), "{back:?}");
+    assert_eq!(
+        (back.status, &back.json()["changed"], &back.json()["revision"]),
+        (200, &json!(3), &json!(5)),
+        "{back:?}"
+    );
     assert_eq!(api.get("/rate-limit/rules/edge/user_id=1").json()["rate_limit"]["requests_per_unit"], 1);
     assert_eq!(api.get("/rate-limit/rules/edge/user_id=2").status, 404);
     assert_eq!(api.get("/rate-limit/domains/edge").status, 404);
@@ -251,7 +263,10 @@ fn whole_domains_are_applied_and_exported() {
     let tried = api.apply("?dry_run=true", "", TEXT);
     assert_eq!(tried.status, 200, "{tried:?}");
     let document = tried.json();
-    assert_eq!((&document["dry_run"], &document["changed"], &document["revision"]), (&json!(true), &json!(6), &json!(2)));
+    assert_eq!(
+        (&document["dry_run"], &document["changed"], &document["revision"]),
+        (&json!(true), &json!(6), &json!(2))
+    );
     let lines: Vec<_> = document["diff"].as_str().unwrap().lines().collect();
     assert!(lines.contains(&"- rule edge old"), "{lines:?}");
     assert!(lines.iter().any(|line| line.starts_with("+ rule edge user_id=gold")), "{lines:?}");
@@ -260,7 +275,10 @@ fn whole_domains_are_applied_and_exported() {
 
     assert_problem(&api.apply("", "if-match: \"1\"\r\n", TEXT), 412, "the rules are at revision 2, not 1");
     let applied = api.apply("", "if-match: \"2\"\r\nx-change-reason: launch\r\n", TEXT);
-    assert_eq!((applied.status, &applied.json()["revision"], &applied.json()["in_force"]), (200, &json!(3), &json!(true)));
+    assert_eq!(
+        (applied.status, &applied.json()["revision"], &applied.json()["in_force"]),
+        (200, &json!(3), &json!(true))
+    );
     assert_eq!(api.get("/rate-limit/rules/edge/old").status, 404);
     assert_eq!(api.get("/rate-limit/rules/other/kept").status, 200);
     assert_eq!(api.get("/rate-limit/history?limit=1").json()["versions"][0]["reason"], "launch");
@@ -295,9 +313,7 @@ fn texts_without_meaning_are_refused_line_by_line() {
 #[test]
 fn most_rules_are_not_lost_by_mistake() {
     let api = open();
-    let descriptor = |user: usize| {
-        json!({ "key": "user_id", "value": user.to_string(), "rate_limit": { "unit": "day", "requests_per_unit": 1 } })
-    };
+    let descriptor = |user: usize| json!({ "key": "user_id", "value": user.to_string(), "rate_limit": { "unit": "day", "requests_per_unit": 1 } });
     let many = json!({ "domain": "edge", "descriptors": (0..20).map(descriptor).collect::<Vec<_>>() }).to_string();
     assert_eq!(api.apply("", "", &many).status, 200);
     let few = json!({ "domain": "edge", "descriptors": [descriptor(1)] }).to_string();
@@ -308,7 +324,11 @@ fn most_rules_are_not_lost_by_mistake() {
     let meant = api.apply("?accept_loss=true", "", &few).json();
     assert_eq!((&meant["changed"], &meant["in_force"]), (&json!(19), &json!(true)), "{meant}");
     assert_eq!(api.post("/rate-limit/rules:rollback", json!({ "revision": 1 })).status, 200);
-    assert_problem(&api.post("/rate-limit/rules:rollback", json!({ "revision": 0 })), 409, "20 of 20 rules would be gone");
+    assert_problem(
+        &api.post("/rate-limit/rules:rollback", json!({ "revision": 0 })),
+        409,
+        "20 of 20 rules would be gone",
+    );
     let back = api.post("/rate-limit/rules:rollback?accept_loss=true", json!({ "revision": 0 }));
     assert_eq!((back.status, &back.json()["in_force"]), (200, &json!(true)), "{back:?}");
     assert_eq!(api.get("/rate-limit/rules").json()["records"], json!([]));

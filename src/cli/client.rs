@@ -63,7 +63,10 @@ pub async fn connect(server: &str, listener: Listener, deadline: Duration) -> an
 }
 
 /// A client of `server`'s administration, with the token of the environment if there is one.
-pub async fn admin(server: &str, deadline: Duration) -> anyhow::Result<AdminClient<InterceptedService<Channel, Bearer>>> {
+pub async fn admin(
+    server: &str,
+    deadline: Duration,
+) -> anyhow::Result<AdminClient<InterceptedService<Channel, Bearer>>> {
     let bearer = Bearer::from_environment()?;
     Ok(AdminClient::with_interceptor(connect(server, Listener::Admin, deadline).await?, bearer))
 }
@@ -96,8 +99,9 @@ pub fn token() -> anyhow::Result<Option<String>> {
     let variable = |name| std::env::var(name).ok().filter(|value| !value.trim().is_empty());
     let text = match (variable(TOKEN), variable(TOKEN_FILE)) {
         (Some(token), _) => token,
-        (None, Some(file)) => std::fs::read_to_string(Path::new(&file))
-            .with_context(|| format!("{TOKEN_FILE}: cannot read {file}"))?,
+        (None, Some(file)) => {
+            std::fs::read_to_string(Path::new(&file)).with_context(|| format!("{TOKEN_FILE}: cannot read {file}"))?
+        }
         (None, None) => return Ok(None),
     };
     Ok(Some(text.trim().to_owned()))

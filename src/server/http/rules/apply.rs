@@ -82,7 +82,10 @@ pub async fn apply(
             let lost = whole::loss(&diff, count, head.revision);
             let mut answer = text.shown(&diff);
             if dry_run {
-                answer["warnings"].as_array_mut().into_iter().for_each(|all| all.extend(lost.map(|lost| lost.to_string().into())));
+                answer["warnings"]
+                    .as_array_mut()
+                    .into_iter()
+                    .for_each(|all| all.extend(lost.map(|lost| lost.to_string().into())));
                 answer["dry_run"] = true.into();
                 answer["revision"] = head.revision.0.into();
                 return Ok(answer);
@@ -165,7 +168,11 @@ impl Text {
                 ));
             }
         }
-        if errors.is_empty() { Ok(Self { domains: Arc::new(domains), warnings }) } else { Err(Problem::fields(Kind::Invalid, errors)) }
+        if errors.is_empty() {
+            Ok(Self { domains: Arc::new(domains), warnings })
+        } else {
+            Err(Problem::fields(Kind::Invalid, errors))
+        }
     }
 
     /// What has to change in the repository.

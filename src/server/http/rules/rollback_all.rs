@@ -17,8 +17,8 @@ use super::super::openapi::refusals;
 use super::super::problem::{Kind, Problem};
 use super::body::Body;
 use super::change::{Audit, commit_and_log, to_the_end};
-use super::rollback::take_revision;
 use super::query::Query;
+use super::rollback::take_revision;
 use super::{Store, preconditions, whole};
 use crate::rules::form::FieldProblem;
 use crate::rules::manage::{self, Diff};
@@ -65,8 +65,7 @@ pub async fn all(
     let reason: Box<str> = reason.unwrap_or_else(|| format!("back to revision {revision}").into());
     // What is written is what was read, whoever else is at it.
     let (author, changes) = (caller.0, diff.into_changes());
-    let commit =
-        Commit { author: author.clone(), reason: Some(reason.clone()), base: base.or(Some(head)), changes };
+    let commit = Commit { author: author.clone(), reason: Some(reason.clone()), base: base.or(Some(head)), changes };
     let audit = Audit { action: "roll back", subject: format!("everything to revision {revision}") };
     let store = store.clone();
     let answer = to_the_end(async move {

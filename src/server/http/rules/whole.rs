@@ -6,7 +6,7 @@ use super::super::problem::{Kind, Problem};
 use crate::rules::live::guard;
 use crate::rules::manage::Diff;
 use crate::rules::repository::record::Kind as RecordKind;
-use crate::rules::repository::{Revision, Committed, Filter, MAX_PAGE, Page, Record, RuleRepository as _};
+use crate::rules::repository::{Committed, Filter, MAX_PAGE, Page, Record, Revision, RuleRepository as _};
 use crate::server::rule_store::RuleStore;
 
 /// Where the repository stands after a change, and whether that is in force here.
