@@ -37,7 +37,7 @@ pub struct SettingsArgs {
     /// Where everybody else asks
     #[arg(long, value_name = "IP:PORT")]
     http_address: Option<SocketAddr>,
-    /// Metrics and administration; asks for no password
+    /// Metrics and administration
     #[arg(long, value_name = "IP:PORT")]
     admin_address: Option<SocketAddr>,
     /// Worker threads; 0 follows the CPUs

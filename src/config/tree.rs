@@ -157,7 +157,7 @@ impl Default for Http {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Admin {
-    /// Where to listen, `ip:port`. It asks for no password: let only those reach it who may see everything.
+    /// Where to listen, `ip:port`. Metrics are open to whoever reaches it; the rest asks for the tokens of the API.
     /// Default `127.0.0.1:6070`.
     #[serde(with = "address")]
     pub address: SocketAddr,
