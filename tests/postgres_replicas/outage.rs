@@ -12,7 +12,7 @@ fn decisions_go_on_and_changes_are_refused_while_postgres_is_away() {
     assert_eq!(replica.put("user_id=a", 2).status, 201);
     assert_eq!(replica.put("user_id=b", 1).status, 201);
     assert_eq!([replica.decide("a"), replica.decide("b"), replica.decide("b")], [200, 200, 429]);
-    eventually("the copy is written", || replica.standing()["revision"] == 2);
+    eventually("the copy is written", || replica.revision_on_disk() == Some(2));
 
     postgres.sigkill();
     eventually("the outage is told", || !replica.standing()["away_since"].is_null());

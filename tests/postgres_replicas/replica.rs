@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use tidegate::rules::copies::codec::Seal;
+use tidegate::rules::copies::disk::Disk;
 
 use crate::postgres_support::{PATIENCE, Postgres};
 use crate::process::{Answer, Server, request};
@@ -69,6 +71,12 @@ impl Replica {
     pub fn standing(&self) -> Value {
         let answer = request(self.server().http, "GET", "/readyz?verbose", "", b"");
         answer.json()["rules"]["repository"].clone()
+    }
+
+    /// Which revision the copy on disk has.
+    pub fn revision_on_disk(&self) -> Option<u64> {
+        let found = Disk::open(self.copies.path(), Seal::CHECKSUM).unwrap().look().ok().flatten();
+        found.map(|found| found.standing.head.revision.0)
     }
 
     fn revision(&self) -> Option<u64> {
