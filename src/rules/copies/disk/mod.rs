@@ -338,6 +338,15 @@ impl Disk {
     }
 }
 
+impl Drop for Disk {
+    fn drop(&mut self) {
+        // Closing is not enough: a process that is just being started has the same file open for a moment.
+        if self.is_owner {
+            let _ = self.lock.unlock();
+        }
+    }
+}
+
 fn failed(path: &Path, doing: &'static str, error: io::Error) -> DiskError {
     DiskError::Io { path: path.to_owned(), doing, error }
 }
