@@ -8,7 +8,7 @@ use super::super::openapi::refusals;
 use super::super::problem::{Kind, Problem};
 use super::query::Query;
 use super::whole::{everything, of_domains};
-use super::{Store, preconditions};
+use super::{Store, preconditions, target};
 use crate::rules::manage::specs;
 use crate::rules::repository::RuleRepository as _;
 use crate::rules::yaml;
@@ -26,11 +26,12 @@ use crate::rules::yaml;
     ),
 )]
 pub async fn export(store: Store, _: Reader, mut query: Query) -> Result<Response, Problem> {
-    let domain = query.take("domain");
+    let domain = query.take("domain").map(|name| target::domain(&name)).transpose();
+    let domain = domain.map_err(|problem| Problem::fields(Kind::Malformed, vec![problem]))?;
     query.finish("domain")?;
     let revision = store.repository.head().await?.revision;
     let records = match domain {
-        Some(domain) => of_domains(&store, vec![domain]).await?,
+        Some(domain) => of_domains(&store, vec![domain.into()]).await?,
         None => everything(&store).await?,
     };
     let unreadable = records.iter().find_map(|record| match &record.content {
@@ -43,7 +44,8 @@ pub async fn export(store: Store, _: Reader, mut query: Query) -> Result<Respons
     let text = tokio::task::spawn_blocking(move || {
         let contents =
             records.iter().filter_map(|record| Some((&record.subject, record.content.as_ref()?.as_ref().ok()?)));
-        yaml::write_all(&specs(contents))
+        let text = yaml::write_all(&specs(contents));
+        if text.is_empty() { "# There are no rules.\n".to_owned() } else { text }
     });
     let text = text.await.map_err(|_| Problem::new(Kind::Internal, "the rules could not be written"))?;
     Ok((
