@@ -13,7 +13,8 @@
 //!
 //! `-- --scenario workers` compares one worker with two, and a load on many connections with the same on one.
 //! `-- --scenario redis` has the counters in Redis, for several kinds of traffic (`--only` names some), in turn on one
-//! server, a cluster, and a cluster with buckets (`--on single,cluster,buckets` names some).
+//! server, a cluster, and a cluster with buckets (`--on single,cluster,buckets` names some,
+//! `memory` is for comparison), as fast as it goes or at `--rate N` requests a second.
 //! `-- --scenario live` changes rules in Postgres through the API of three replicas (`--changes N`), and `-- --scenario
 //! million` does so among a million rules; both start a PostgreSQL (Debian package `postgresql`).
 //! `-- --scenario reload` replaces a file of 100 000 rules while the server is under full load.
@@ -45,6 +46,7 @@ struct Options {
     rounds: usize,
     requests: usize,
     changes: usize,
+    rate: u64,
     only: Option<String>,
     on: Option<String>,
 }
@@ -63,6 +65,7 @@ fn main() -> ExitCode {
         rounds: number("--rounds", 5),
         requests: number("--requests", 200_000),
         changes: number("--changes", 1_000),
+        rate: number("--rate", 0) as u64,
         only: value("--only"),
         on: value("--on"),
     };

@@ -69,6 +69,13 @@ fn rules(case: &Case, requests: u64) -> String {
 
 pub fn run(options: &Options) {
     let asked = |name: &str| options.on.as_ref().is_none_or(|on| on.split(',').any(|each| each == name));
+    if asked("memory") {
+        println!("counters in memory, for comparison\n");
+        header();
+        for case in chosen(options) {
+            measure(&case, options, &[], &[]);
+        }
+    }
     if asked("single") {
         println!("single server\n");
         header();
@@ -127,15 +134,23 @@ fn measure(case: &Case, options: &Options, settings: &[(&str, String)], redis: &
     }
     let path = directory.path().to_str().unwrap();
     // On a busy machine a stall of 10 ms is common, and a decision counted locally costs Redis nothing.
-    let mut environment =
-        vec![("BENCH_RULES", path), ("BENCH_ENVIRONMENT", "1"), ("TIDEGATE_REDIS__DEADLINE", "500ms")];
+    let mut environment = vec![("BENCH_RULES", path), ("BENCH_ENVIRONMENT", "1")];
+    if !settings.is_empty() {
+        environment.push(("TIDEGATE_REDIS__DEADLINE", "500ms"));
+    }
     environment.extend(settings.iter().map(|(name, value)| (*name, value.as_str())));
     let server = Server::start("tidegate", "0", &environment);
     let address = SocketAddr::from(([127, 0, 0, 1], server.port));
-    let traffic =
-        Traffic { keys: case.keys, descriptors: case.descriptors, requests, connections: 4, streams: 32, rate: 0 };
+    let traffic = Traffic {
+        keys: case.keys,
+        descriptors: case.descriptors,
+        requests,
+        connections: 4,
+        streams: 32,
+        rate: options.rate,
+    };
     if case.share_allowed.is_none() {
-        driver::run(address, Traffic { requests: requests / 10, ..traffic });
+        driver::run(address, Traffic { requests: requests / 10, rate: 0, ..traffic });
     }
     let local = |metrics: &Metrics| metrics.get("tidegate_failure_mode_answers_total{mode=\"local\"}");
     let redis_cpu = || redis.iter().map(|pid| cpu_us(*pid)).sum::<u64>();

@@ -53,8 +53,10 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
 
 fn row(version: &Value) -> Vec<String> {
     let side = |name: &str| version.get(name).filter(|side| !side.is_null());
+    let settings = text(version, "/kind") == "domain";
     let what = match (side("before"), side("after")) {
         (_, None) => "deleted".to_owned(),
+        (None, Some(_)) if settings => "made".to_owned(),
         (None, Some(after)) => format!("made: {}", limits(after)),
         (Some(before), Some(after)) if limits(before) != limits(after) => {
             format!("changed: {} -> {}", limits(before), limits(after))
