@@ -75,6 +75,7 @@ fn limits_on_one_path_become_one_rule() {
         write(&imported.domains[0]),
         "domain: shop
 charge: all_or_nothing
+default_algorithm: fixed_window
 accept_overrides: false
 accept_refunds: false
 descriptors:
@@ -83,8 +84,8 @@ descriptors:
     descriptors:
       - key: user_id
         rate_limits:
-          - { unit: minute, requests_per_unit: 10, algorithm: fixed_window, over: drop, name: minute }
-          - { window: \"90s\", requests_per_unit: 100, algorithm: fixed_window, over: drop }
+          - { name: minute, requests_per_unit: 10, unit: minute, algorithm: fixed_window, over: drop }
+          - { requests_per_unit: 100, window: \"90s\", algorithm: fixed_window, over: drop }
 "
     );
     assert_eq!(outcomes(&imported), [Outcome::Kept, Outcome::Kept]);
@@ -105,7 +106,7 @@ fn what_excludes_a_value_exempts_it() {
     value: GET
   - key: method
     value: \"*\"
-    rate_limit: { unit: minute, requests_per_unit: 5, algorithm: fixed_window, over: drop }
+    rate_limit: { requests_per_unit: 5, unit: minute, algorithm: fixed_window, over: drop }
     share_threshold: true
 "
         ),
