@@ -36,7 +36,7 @@ fn rules() -> RuleSet {
     support::rule_set(100_000)
 }
 
-#[library_benchmark(config = bound(260))]
+#[library_benchmark(config = bound(280))]
 #[bench::of_100_000_rules(rules())]
 fn match_exact_value(set: RuleSet) -> RuleSet {
     let domain = set.domain(b"bench").unwrap();
@@ -57,7 +57,9 @@ fn match_second_level(set: RuleSet) -> RuleSet {
     set
 }
 
-#[library_benchmark(config = bound(750))]
+// An index that is edited in place takes one step more for each length than one that is built once, which stayed below
+// 750. The seeds of hashes differ from run to run, and so does how often a table is probed.
+#[library_benchmark(config = bound(1_100))]
 #[bench::of_100_000_wildcards(support::wildcard_set(100_000))]
 fn match_wildcard(set: RuleSet) -> RuleSet {
     let domain = set.domain(b"bench").unwrap();
