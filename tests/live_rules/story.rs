@@ -55,6 +55,7 @@ async fn story(seed: u64) {
                 let crashed = random.usize(0..replicas.len());
                 replicas[crashed] = (Replica::follow(&line, poll), 0);
             }
+            // Lets replicas run, each to wherever it gets; nothing that is asserted depends on how long.
             _ => tokio::time::sleep(Duration::from_millis(random.u64(0..4))).await,
         }
         for (replica, seen) in &mut replicas {

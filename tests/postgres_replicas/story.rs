@@ -42,6 +42,7 @@ fn story(seed: u64) {
                 let http = replicas[chosen].server().http;
                 let body = text(&mut random);
                 let changing = thread::spawn(move || send(http, "/rate-limit/rules:apply", &body));
+                // Chooses where the kill strikes, and waits for nothing.
                 thread::sleep(Duration::from_micros(random.u64(0..20_000)));
                 replicas[chosen].kill();
                 changing.join().unwrap();

@@ -1,4 +1,4 @@
-//! Any rule, for property tests.
+//! Any rule, for property tests; built for tests only, so a zone that is unknown may panic.
 
 use std::sync::Arc;
 
