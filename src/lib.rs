@@ -1,9 +1,10 @@
 //! Tidegate: rate limits and external authorization for Envoy and Istio.
 //!
 //! The rooms, from the top; each knows only those below it: [`cli`], [`server`], [`limiter`], [`rules`] and
-//! [`counters`], [`telemetry`], [`config`], [`core`]. Beside them are [`redis`], how Redis is reached, [`tls`]
-//! towards servers, and [`threads`], which tells the kernel who comes first. `docs/architecture.md` walks through them.
+//! [`counters`] and [`authz`], [`telemetry`], [`config`], [`core`]. Beside them are [`redis`], how Redis is reached, [`tls`]
+//! towards servers, [`wire`], the encoding of Protocol Buffers, and [`threads`], which tells the kernel who comes first. `docs/architecture.md` walks through them.
 
+pub mod authz;
 pub mod cli;
 pub mod config;
 pub mod core;
@@ -15,3 +16,4 @@ pub mod server;
 pub mod telemetry;
 pub mod threads;
 pub mod tls;
+pub mod wire;

@@ -14,7 +14,7 @@ use envoy_types::pb::google::protobuf::UInt64Value;
 use prost::Message;
 use server_support::raw::{self, Raw, answer, frame};
 use server_support::{OK, OVER_LIMIT, SOON, Server, entry, request, start};
-use tidegate::server::wire::Writer;
+use tidegate::wire::Writer;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;

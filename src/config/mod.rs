@@ -8,6 +8,7 @@
 pub mod compat;
 pub mod database;
 mod error;
+pub mod ext_authz;
 mod load;
 mod print;
 pub mod redis;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::database::Database;
+use super::ext_authz::ExtAuthz;
 use super::redis::Redis;
 use super::scalar::{self, address, duration, list, optional_address};
 use crate::core::spec::{FailureMode, HeaderFamilies};
@@ -26,6 +27,8 @@ pub struct Config {
     pub rules: Rules,
     /// How requests are decided and answered.
     pub limiter: Limiter,
+    /// How requests that Envoy describes as a whole become descriptors.
+    pub ext_authz: ExtAuthz,
     /// Counters in Redis. Default: none, counters are in this process's memory.
     pub redis: Option<Redis>,
     /// The database that keeps rules. Default: none.

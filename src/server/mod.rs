@@ -24,7 +24,6 @@ pub mod rule_store;
 pub mod rules;
 pub mod shutdown;
 pub mod tls;
-pub mod wire;
 pub mod workers;
 
 use std::io;

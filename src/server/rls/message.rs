@@ -6,7 +6,7 @@
 
 use crate::core::descriptor::{Descriptor, Entry, LimitOverride, Request};
 use crate::core::limit::Unit;
-use crate::server::wire::{Malformed, Reader, Value};
+use crate::wire::{Malformed, Reader, Value};
 
 /// The most entries in one descriptor. Envoy builds one per configured action.
 pub const MAX_ENTRIES: usize = 100;

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use crate::core::decision::{Code, Decision};
 use crate::core::rule::Rule;
 use crate::server::headers::LimitName;
-use crate::server::wire::Writer;
+use crate::wire::Writer;
 
 /// Nesting of rule metadata beyond which it is left out; it is bounded so that writing it is.
 const MAX_DEPTH: usize = 32;

@@ -6,7 +6,7 @@ use crate::config::Config;
 use crate::core::decision::{Code, Decision, Status};
 use crate::server::headers::{self, HeaderSettings, LimitName};
 use crate::server::problem;
-use crate::server::wire::Writer;
+use crate::wire::Writer;
 
 /// What answers carry.
 #[derive(Clone, Debug)]

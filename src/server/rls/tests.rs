@@ -133,7 +133,7 @@ proptest! {
 
 /// A request whose texts are any bytes, encoded by hand.
 fn raw_request(key: &[u8], value: &[u8]) -> Vec<u8> {
-    let mut out = crate::server::wire::Writer::default();
+    let mut out = crate::wire::Writer::default();
     out.bytes(1, b"edge\xff");
     out.message(2, |descriptor| {
         descriptor.message(1, |entry| {
