@@ -608,7 +608,7 @@ fn bad_values_of_the_reference_name_their_variable() {
         ("DEBUG_HOST", "example.org"),
         ("SHADOW_MODE", "maybe"),
         ("GRPC_SERVER_USE_TLS", "true"),
-        ("CONFIG_TYPE", "GRPC_XDS_SOTW"),
+        ("CONFIG_TYPE", "CONSUL"),
         ("NEAR_LIMIT_RATIO", "most"),
         ("LOG_FORMAT", "xml"),
         ("RUNTIME_WATCH_ROOT", "yes"),
