@@ -207,8 +207,8 @@ pub struct Rules {
     /// Refuse to start when neither the repository (or the xDS server) nor a copy of it gives any rules in time. Default
     /// `false`: requests are answered with an error, and health says so, until one does.
     pub required: bool,
-    /// A directory for a copy of the rules of a repository, from which the process starts when nothing else is reached.
-    /// Each process has its own. Default: none.
+    /// A directory for a copy of the rules of a repository or an xDS server, from which the process starts when nothing
+    /// else is reached. Each process has its own. Default: none.
     pub copy_directory: Option<PathBuf>,
     /// A file whose first line is the key that copies are authenticated with, on disk and in Redis: at least 32 bytes, the
     /// same for all replicas. Default: none, copies have checksums only.

@@ -95,6 +95,9 @@ pub enum StartError {
     /// The xDS server cannot be reached as the settings say.
     #[error(transparent)]
     Xds(#[from] crate::rules::xds::connect::ConnectError),
+    /// The copy of what the xDS server sent cannot be used.
+    #[error("rules.copy_directory: {0}")]
+    XdsCopy(#[from] crate::rules::xds::copy::CopyError),
     /// There are no rules anywhere, and the settings ask for some.
     #[error("there are no rules to start with (rules.required): {0}")]
     NoRules(String),

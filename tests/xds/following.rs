@@ -163,7 +163,7 @@ async fn rules_stay_while_the_server_is_away() {
     drop(control_plane);
     let xds = || get(server.running.http_address, "/readyz?verbose").json()["rules"]["xds"].clone();
     eventually("the server being missed", async || xds()["connected"] == false).await;
-    eventually("a reason", async || xds()["away_reason"].as_str().is_some_and(|why| why.contains("refused"))).await;
+    eventually("a reason", async || xds()["trouble"].as_str().is_some_and(|why| why.contains("refused"))).await;
     assert_eq!(decide(&server, "edge", "ann").await, Ok(OK));
     assert_eq!(decide(&server, "edge", "ann").await, Ok(OVER_LIMIT));
     assert_eq!(get(server.running.http_address, "/healthcheck").status, 200);
@@ -173,9 +173,38 @@ async fn rules_stay_while_the_server_is_away() {
     control_plane.push("7", vec![domain("edge", vec![per_day("user", 3)])]);
     control_plane.acknowledged("7").await;
     assert_eq!(limit(&server, "edge").await, Some(3));
-    assert_eq!((&xds()["connected"], &xds()["away_reason"]), (&true.into(), &().into()));
+    assert_eq!((&xds()["connected"], &xds()["trouble"]), (&true.into(), &().into()));
     let first = control_plane.seen()[0].request.clone();
     assert_eq!((first.version_info.as_str(), first.node.unwrap().id.as_str()), ("", "default"));
+}
+
+#[tokio::test]
+async fn a_start_while_the_server_is_away_begins_with_the_copy() {
+    let control_plane = ControlPlane::start();
+    let directory = tempfile::tempdir().unwrap();
+    let copied = |config: &mut tidegate::config::Config| {
+        config.rules.copy_directory = Some(directory.path().to_owned());
+        // A start without any rules would fail.
+        config.rules.required = true;
+    };
+    control_plane.push("7", vec![domain("edge", vec![per_day("user", 2)])]);
+    drop(control_plane.follower(copied));
+    control_plane.acknowledged("7").await;
+    let settings = control_plane.settings(copied);
+    let address = control_plane.address;
+    drop(control_plane);
+
+    let running = server::start(settings).expect("it starts");
+    let server = Server { running, directory: tempfile::tempdir().unwrap() };
+    assert_eq!(limit(&server, "edge").await, Some(2));
+    let xds = || get(server.running.http_address, "/readyz?verbose").json()["rules"]["xds"].clone();
+    assert_eq!((&xds()["version"], &xds()["from_copy"]), (&"7".into(), &true.into()));
+    assert_eq!(xds()["connected"], false);
+    let control_plane = ControlPlane::start_at(address, None);
+    control_plane.push("1", vec![domain("edge", vec![per_day("user", 5)])]);
+    control_plane.acknowledged("1").await;
+    assert_eq!(limit(&server, "edge").await, Some(5));
+    assert_eq!((&xds()["version"], &xds()["from_copy"]), (&"1".into(), &false.into()));
 }
 
 #[tokio::test]
@@ -187,7 +216,7 @@ async fn a_set_that_is_too_large_is_told_with_the_setting() {
     control_plane.push("2", vec![domain("edge", many)]);
     let reason = || {
         let xds = get(server.running.http_address, "/readyz?verbose").json()["rules"]["xds"].clone();
-        xds["away_reason"].as_str().unwrap_or_default().to_owned()
+        xds["trouble"].as_str().unwrap_or_default().to_owned()
     };
     eventually("a reason", async || reason().contains("rules.xds.max_message_bytes")).await;
     assert!(reason().starts_with("the server has a set larger than 2000 bytes; "), "{}", reason());

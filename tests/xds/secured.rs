@@ -83,9 +83,9 @@ fn files(authority: &Authority, directory: &Path) -> XdsTls {
     }
 }
 
-fn away_reason(server: &Server) -> String {
+fn trouble(server: &Server) -> String {
     let xds = get(server.running.http_address, "/readyz?verbose").json()["rules"]["xds"].clone();
-    xds["away_reason"].as_str().unwrap_or_default().to_owned()
+    xds["trouble"].as_str().unwrap_or_default().to_owned()
 }
 
 #[tokio::test]
@@ -106,13 +106,13 @@ async fn the_certificate_must_be_for_the_server_or_the_name_in_the_settings() {
     authority.issue("tidegate", directory.path());
     let control_plane = authority.control_plane("envoy-gateway");
     let server = follow(&control_plane, files(&authority, directory.path()));
-    eventually("a reason", async || away_reason(&server).contains("certificate not valid for name")).await;
-    assert!(away_reason(&server).contains("envoy-gateway"), "{}", away_reason(&server));
+    eventually("a reason", async || trouble(&server).contains("certificate not valid for name")).await;
+    assert!(trouble(&server).contains("envoy-gateway"), "{}", trouble(&server));
     assert!(control_plane.seen().is_empty());
 
     let san = |san: &str| XdsTls { san: Some(san.to_owned()), ..files(&authority, directory.path()) };
     let other = follow(&control_plane, san("another.gateway"));
-    eventually("a reason", async || away_reason(&other).contains("another.gateway")).await;
+    eventually("a reason", async || trouble(&other).contains("another.gateway")).await;
     assert!(control_plane.seen().is_empty());
     let _named = follow(&control_plane, san("envoy-gateway"));
     control_plane.acknowledged("1").await;
@@ -125,7 +125,7 @@ async fn servers_of_other_authorities_are_not_believed() {
     authority.issue("tidegate", directory.path());
     let control_plane = authority.control_plane("127.0.0.1");
     let server = follow(&control_plane, XdsTls { ca: Some(other.ca()), ..files(&authority, directory.path()) });
-    eventually("a reason", async || away_reason(&server).contains("invalid peer certificate: ")).await;
+    eventually("a reason", async || trouble(&server).contains("invalid peer certificate: ")).await;
     assert!(control_plane.seen().is_empty());
 }
 
@@ -136,7 +136,7 @@ async fn renewed_certificates_are_read_for_the_next_connection() {
     other.issue("tidegate", directory.path());
     let control_plane = authority.control_plane("127.0.0.1");
     let server = follow(&control_plane, files(&authority, directory.path()));
-    eventually("a reason", async || !away_reason(&server).is_empty()).await;
+    eventually("a reason", async || !trouble(&server).is_empty()).await;
     assert!(control_plane.seen().is_empty());
     authority.issue("tidegate", directory.path());
     control_plane.acknowledged("1").await;

@@ -28,6 +28,7 @@ use tonic::metadata::{AsciiMetadataKey, AsciiMetadataValue};
 use tonic::{Code, Request};
 
 use super::connect::{ConnectError, connect};
+use super::copy::SetCopy;
 use super::status::{Outcome, Refusal, Status};
 use super::{TYPE_URL, translate};
 use crate::config::xds::{Backoff, Xds};
@@ -55,6 +56,7 @@ pub struct Client<P> {
     merge_domains: bool,
     status: Arc<Status>,
     publish: P,
+    copy: Option<SetCopy>,
     /// The resources in force.
     in_force: Option<u128>,
     /// The resources refused last, and how long refusing them again waits.
@@ -65,11 +67,18 @@ impl<P: FnMut(RuleSet) + Send> Client<P> {
     /// A client that hands every new set of rules to `publish`.
     #[must_use]
     pub fn new(settings: Xds, merge_domains: bool, status: Arc<Status>, publish: P) -> Self {
-        Self { settings, merge_domains, status, publish, in_force: None, refused: None }
+        Self { settings, merge_domains, status, publish, copy: None, in_force: None, refused: None }
+    }
+
+    /// Begins with this copy, and keeps it up.
+    #[must_use]
+    pub fn with_copy(self, copy: Option<SetCopy>) -> Self {
+        Self { copy, ..self }
     }
 
     /// Follows the server for ever; drop it to stop.
     pub async fn run(mut self) {
+        self.begin_with_copy().await;
         let mut pauses = Pauses::new(self.settings.backoff);
         loop {
             let Err(error) = self.follow(&mut pauses).await;
@@ -78,6 +87,28 @@ impl<P: FnMut(RuleSet) + Send> Client<P> {
                 tracing::warn!(server = self.settings.server, "not told of changes of rules; trying again: {reason}");
             }
             sleep(pauses.next()).await;
+        }
+    }
+
+    /// Puts the copy in force, as the server may be away for long. What it has replaces it as soon as it answers.
+    async fn begin_with_copy(&mut self) {
+        let Some(copy) = self.copy.clone() else { return };
+        let merge_domains = self.merge_domains;
+        let read = spawn_blocking(move || {
+            let Some((version, resources)) = copy.read().map_err(|error| error.to_string())? else { return Ok(None) };
+            let fingerprint = fingerprint(&resources);
+            let rules = translate(resources, merge_domains).map_err(|mistakes| mistakes.to_string())?;
+            Ok(Some((version, fingerprint, rules)))
+        });
+        match read.await.unwrap_or_else(|error| Err(error.to_string())) {
+            Ok(None) => {}
+            Ok(Some((version, fingerprint, rules))) => {
+                tracing::info!(version, "beginning with the copy of the rules on disk");
+                (self.publish)(rules);
+                self.in_force = Some(fingerprint);
+                self.status.took_copy(&version);
+            }
+            Err(reason) => tracing::warn!("the copy of the rules on disk is not used: {reason}"),
         }
     }
 
@@ -168,6 +199,7 @@ impl<P: FnMut(RuleSet) + Send> Client<P> {
 
     async fn put_in_force(&mut self, resources: Vec<Any>, fingerprint: u128, version: &str) -> Result<(), String> {
         let (count, merge_domains) = (resources.len(), self.merge_domains);
+        let kept = self.copy.clone().map(|copy| (copy, version.to_owned(), resources.clone()));
         let compiled = spawn_blocking(move || translate(resources, merge_domains)).await;
         let rules = compiled.map_err(|error| format!("the rules could not be compiled: {error}"))?;
         let rules = rules.map_err(|mistakes| mistakes.to_string())?;
@@ -177,6 +209,12 @@ impl<P: FnMut(RuleSet) + Send> Client<P> {
         (self.publish)(rules);
         self.in_force = Some(fingerprint);
         self.status.took(Timestamp::now(), version, Outcome::Accepted);
+        if let Some((copy, version, resources)) = kept {
+            let written = spawn_blocking(move || copy.write(version, resources).map_err(|error| error.to_string()));
+            if let Err(reason) = written.await.unwrap_or_else(|error| Err(error.to_string())) {
+                tracing::warn!("the copy of the rules on disk falls behind: {reason}");
+            }
+        }
         Ok(())
     }
 

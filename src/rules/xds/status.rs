@@ -51,10 +51,12 @@ pub struct Standing {
     pub connected: bool,
     /// Since when there is, or is none.
     pub since: Option<Timestamp>,
-    /// While there is none: why.
-    pub away_reason: Option<String>,
+    /// Why the last connection ended, or did not come about, until the server is heard again.
+    pub trouble: Option<String>,
     /// The server's name for the set in force; `None` before the first.
     pub version: Option<String>,
+    /// The set in force is from the copy on disk; the server has not been heard yet.
+    pub from_copy: bool,
     /// When the server last said that it is the newest.
     pub taken: Option<Timestamp>,
     /// While the server's newest set is refused.
@@ -100,7 +102,6 @@ impl Status {
         let mut standing = self.lock();
         standing.connected = true;
         standing.since = Some(now);
-        standing.away_reason = None;
     }
 
     /// There is no connection; says whether that, or the reason, is news.
@@ -110,7 +111,7 @@ impl Status {
             standing.since = Some(now);
         }
         standing.connected = false;
-        let before = standing.away_reason.replace(reason.to_owned());
+        let before = standing.trouble.replace(reason.to_owned());
         before.as_deref() != Some(reason)
     }
 
@@ -118,9 +119,20 @@ impl Status {
     pub(super) fn took(&self, now: Timestamp, version: &str, outcome: Outcome) {
         let mut standing = self.lock();
         standing.version = Some(version.to_owned());
+        standing.from_copy = false;
         standing.taken = Some(now);
         standing.refusal = None;
+        standing.trouble = None;
         standing.pushes[outcome as usize] += 1;
+        drop(standing);
+        self.first.send_replace(true);
+    }
+
+    /// The set in force is that of the copy.
+    pub(super) fn took_copy(&self, version: &str) {
+        let mut standing = self.lock();
+        standing.version = Some(version.to_owned());
+        standing.from_copy = true;
         drop(standing);
         self.first.send_replace(true);
     }
@@ -129,6 +141,7 @@ impl Status {
     pub(super) fn refused(&self, refusal: Refusal) {
         let mut standing = self.lock();
         standing.refusal = Some(refusal);
+        standing.trouble = None;
         standing.pushes[Outcome::Refused as usize] += 1;
     }
 }

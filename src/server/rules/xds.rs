@@ -8,8 +8,9 @@ use tokio::runtime::Handle;
 
 use super::{publish, wait_for};
 use crate::config::Config;
+use crate::rules::copies::codec::Seal;
 use crate::rules::xds::status::Outcome;
-use crate::rules::xds::{Client, Standing, Status, connect};
+use crate::rules::xds::{Client, SetCopy, Standing, Status, connect};
 use crate::server::{Context, StartError};
 use crate::telemetry::metrics::Metrics;
 
@@ -28,13 +29,21 @@ pub fn status(config: &Config) -> Result<Option<Arc<Status>>, StartError> {
     Ok(Some(Arc::new(Status::new(&settings.server))))
 }
 
-/// Follows the server from now on, and waits for the first rules, unless the settings say to start without.
+/// Follows the server from now on, and waits for the first rules, which may be those of the copy on disk, unless the
+/// settings say to start without.
 ///
 /// # Errors
-/// [`StartError::NoRules`] when there are none in time and the settings ask for some.
+/// When the copy's directory or key cannot be used; [`StartError::NoRules`] when there are none in time and the settings ask for some.
 pub fn follow(context: &Arc<Context>, background: &Handle) -> Result<(), StartError> {
     let rules = &context.config.rules;
     let (Some(status), Some(settings)) = (&context.xds, &rules.xds) else { return Ok(()) };
+    let copy = match &rules.copy_directory {
+        Some(directory) => {
+            let seal = rules.copy_key_file.as_deref().map_or(Ok(Seal::CHECKSUM), Seal::from_file)?;
+            Some(SetCopy::open(directory, seal, settings.max_message_bytes)?)
+        }
+        None => None,
+    };
     // Weak: the client must not keep alive what it serves.
     let served = Arc::downgrade(context);
     let take = move |rules| {
@@ -42,7 +51,8 @@ pub fn follow(context: &Arc<Context>, background: &Handle) -> Result<(), StartEr
             publish(&context, rules, "xds");
         }
     };
-    background.spawn(Client::new(settings.clone(), rules.merge_domains, Arc::clone(status), take).run());
+    let client = Client::new(settings.clone(), rules.merge_domains, Arc::clone(status), take).with_copy(copy);
+    background.spawn(client.run());
     if rules.start_without {
         return Ok(());
     }
@@ -50,10 +60,10 @@ pub fn follow(context: &Arc<Context>, background: &Handle) -> Result<(), StartEr
     if wait_for(background, async move { first.first(FIRST_RULES_WITHIN).await }) == Some(true) {
         return Ok(());
     }
-    let Standing { refusal, away_reason, .. } = status.standing();
+    let Standing { refusal, trouble, .. } = status.standing();
     let reason = refusal
         .map(|refusal| refusal.reason)
-        .or(away_reason)
+        .or(trouble)
         .unwrap_or_else(|| format!("the xDS server {} has sent none", status.server));
     if rules.required {
         return Err(StartError::NoRules(reason));
@@ -73,8 +83,9 @@ pub fn document(status: &Status) -> Value {
         "server": status.server,
         "connected": standing.connected,
         "since": standing.since.map(|at| at.to_string()),
-        "away_reason": standing.away_reason,
+        "trouble": standing.trouble,
         "version": standing.version,
+        "from_copy": standing.from_copy,
         "last_taken": standing.taken.map(|at| at.to_string()),
         "refused": refusal,
     })
