@@ -83,7 +83,14 @@ impl Sources {
     /// Where the value of a field came from: `FILE:LINE`, the environment variable's name, the flag, or `default`.
     #[must_use]
     pub fn of(&self, field: &str) -> &str {
-        self.0.find_metadata(field).map_or("default", |metadata| metadata.name.as_ref())
+        // A map may be written as one text, with its entries in it.
+        let whole = || field.rsplit_once('.').map(|(map, _)| map).filter(|map| self.is_text(map));
+        let metadata = self.0.find_metadata(field).or_else(|| self.0.find_metadata(whole()?));
+        metadata.map_or("default", |metadata| metadata.name.as_ref())
+    }
+
+    fn is_text(&self, field: &str) -> bool {
+        self.0.find_value(field).is_ok_and(|value| value.as_str().is_some())
     }
 }
 

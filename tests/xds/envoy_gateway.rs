@@ -1,7 +1,7 @@
 //! Envoy Gateway's own output: kept beside this file for every run, and from a real one when there is one.
 //!
-//! The real one runs without a cluster: it reads resources from files, starts a real Envoy, and serves rules by xDS with
-//! certificates that it made. Only its ports are fixed, so it runs once at a time.
+//! The real one runs without a cluster: it reads resources from files, starts a real Envoy, and serves rules by xDS
+//! with certificates that it made. Its ports are fixed, so it runs once at a time.
 
 use std::fs::{self, File};
 use std::io::Write as _;
@@ -12,8 +12,9 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use envoy_types::pb::envoy::config::core::v3::Node;
-use envoy_types::pb::envoy::service::discovery::v3::aggregated_discovery_service_client::AggregatedDiscoveryServiceClient;
-use envoy_types::pb::envoy::service::discovery::v3::{DiscoveryRequest, DiscoveryResponse};
+use envoy_types::pb::envoy::service::discovery::v3::{
+    DiscoveryRequest, DiscoveryResponse, aggregated_discovery_service_client as aggregated,
+};
 use envoy_types::pb::ratelimit::config::ratelimit::v3::RateLimitConfig;
 use prost::Message as _;
 use tidegate::config::xds::{Xds, XdsTls};
@@ -175,8 +176,8 @@ rateLimit:
     fs::write(directory.join("envoy-gateway.yaml"), settings).unwrap();
 }
 
-/// Writes the resources, with the ports of this run, and the limit of each user's orders. Envoy asks the Tidegate of the
-/// test instead of one in the cluster.
+/// Writes the resources, with the ports of this run, and the limit of each user's orders. Envoy asks the Tidegate of
+/// the test instead of one in the cluster.
 fn apply(directory: &Path, listener: u16, backend: u16, tidegate: SocketAddr, limit: u32) {
     let replaced = [
         ("port: 8888", format!("port: {listener}")),
@@ -262,7 +263,7 @@ async fn captured(directory: &Path) -> DiscoveryResponse {
     let node = Node { id: "envoy-ratelimit".to_owned(), ..Node::default() };
     let first = DiscoveryRequest { node: Some(node), type_url: TYPE_URL.to_owned(), ..DiscoveryRequest::default() };
     let requests = tokio_stream::StreamExt::chain(tokio_stream::once(first), tokio_stream::pending());
-    let mut client = AggregatedDiscoveryServiceClient::new(channel);
+    let mut client = aggregated::AggregatedDiscoveryServiceClient::new(channel);
     let answers = async { client.stream_aggregated_resources(requests).await.unwrap().into_inner().message().await };
     tokio::time::timeout(PATIENCE, answers).await.unwrap().unwrap().unwrap()
 }

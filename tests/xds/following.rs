@@ -10,7 +10,7 @@ use tidegate::server::{self, StartError};
 use tonic::Code;
 
 use crate::control_plane::{ControlPlane, domain, per_day};
-use crate::process::{get, request as http};
+use crate::process::{self, get, request as http};
 use crate::server_support::{OK, OVER_LIMIT, Server, eventually, request};
 
 /// The overall code for one hit of a user, or the error's.
@@ -188,8 +188,10 @@ async fn a_start_while_the_server_is_away_begins_with_the_copy() {
         config.rules.required = true;
     };
     control_plane.push("7", vec![domain("edge", vec![per_day("user", 2)])]);
-    drop(control_plane.follower(copied));
+    let server = control_plane.follower(copied);
+    // By then it is on the disk.
     control_plane.acknowledged("7").await;
+    drop(server);
     let settings = control_plane.settings(copied);
     let address = control_plane.address;
     drop(control_plane);
@@ -277,6 +279,10 @@ async fn rules_of_an_xds_server_are_not_changed_here() {
         let expected = format!("the rules come from the xDS server {}, and are changed there", control_plane.address);
         assert!(answer.json()["detail"].as_str().unwrap().starts_with(&expected), "{}", answer.body);
     }
+    let api = format!("http://{}", server.running.http_address);
+    let told = process::tidegate().args(["rules", "list", "--api", &api]).output().unwrap();
+    let (_, error) = process::texts(&told);
+    assert!(!told.status.success() && error.contains("come from the xDS server"), "{error}");
     // What is in force is shown all the same.
     let shown = get(server.running.admin_address, "/rlconfig").body;
     assert!(shown.starts_with("edge.user: unit=DAY requests_per_unit=1"), "{shown}");

@@ -3,6 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls::pki_types::PrivateKeyDer;
@@ -140,6 +141,23 @@ async fn renewed_certificates_are_read_for_the_next_connection() {
     assert!(control_plane.seen().is_empty());
     authority.issue("tidegate", directory.path());
     control_plane.acknowledged("1").await;
+}
+
+#[tokio::test]
+async fn a_server_that_says_nothing_is_given_up() {
+    let authority = Authority::new();
+    let directory = tempfile::tempdir().unwrap();
+    authority.issue("tidegate", directory.path());
+    let silent = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let control_plane = authority.control_plane("127.0.0.1");
+    let server = control_plane.follower(|config| {
+        config.rules.start_without = true;
+        let xds = config.rules.xds.as_mut().unwrap();
+        xds.server = silent.local_addr().unwrap().to_string();
+        xds.connect_timeout = Duration::from_millis(100);
+        xds.tls = Some(files(&authority, directory.path()));
+    });
+    eventually("a reason", async || trouble(&server).ends_with(" took longer than 100ms")).await;
 }
 
 #[test]

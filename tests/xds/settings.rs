@@ -85,6 +85,9 @@ fn every_name_of_the_reference_is_read() {
     // The header may be a password.
     let shown = format!("{:?}{}", loaded.config, loaded.print());
     assert!(!shown.contains("Bearer"), "{shown}");
+    let from = loaded.sources.of("rules.xds.headers.authorization");
+    assert_eq!(from, "CONFIG_GRPC_XDS_CLIENT_ADDITIONAL_HEADERS");
+    assert_eq!(loaded.sources.of("rules.xds.connect_timeout"), "default");
 
     let zero = [("CONFIG_TYPE", "GRPC_XDS_SOTW"), ("XDS_CLIENT_MAX_MSG_SIZE_IN_BYTES", "0")];
     assert_eq!(load("", &zero).unwrap().config.rules.xds, Some(Xds::default()));

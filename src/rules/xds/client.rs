@@ -1,10 +1,10 @@
 //! The loop that follows an xDS server.
 //!
-//! A stream begins without a version, so that the server sends everything it has: versions of a server that was started
-//! anew may look like those of the one before. What is in force already is acknowledged, and nothing else.
+//! A stream begins without a version, so that the server sends everything it has: versions of a server that was
+//! started anew may look like those of the one before. What is in force already is acknowledged, and nothing else.
 //!
-//! A server answers a refusal with its newest set, which mostly is the one refused. Refusing that again is put off longer
-//! and longer, or both would be busy with nothing else.
+//! A server answers a refusal with its newest set, which mostly is the one refused. Refusing that again is put off
+//! longer and longer, or both would be busy with nothing else.
 
 use std::convert::Infallible;
 use std::hash::Hasher as _;
@@ -13,8 +13,9 @@ use std::time::Duration;
 
 use envoy_types::pb::envoy::config::core::v3::Node;
 use envoy_types::pb::envoy::config::core::v3::node::UserAgentVersionType;
-use envoy_types::pb::envoy::service::discovery::v3::aggregated_discovery_service_client::AggregatedDiscoveryServiceClient;
-use envoy_types::pb::envoy::service::discovery::v3::{DiscoveryRequest, DiscoveryResponse};
+use envoy_types::pb::envoy::service::discovery::v3::{
+    DiscoveryRequest, DiscoveryResponse, aggregated_discovery_service_client as aggregated,
+};
 use envoy_types::pb::google::protobuf::value::Kind;
 use envoy_types::pb::google::protobuf::{Any, Struct, Value};
 use envoy_types::pb::google::rpc;
@@ -116,7 +117,7 @@ impl<P: FnMut(RuleSet) + Send> Client<P> {
     async fn follow(&mut self, pauses: &mut Pauses) -> Result<Infallible, StreamError> {
         let channel = connect(&self.settings).await?;
         let limit = self.settings.max_message_bytes;
-        let mut server = AggregatedDiscoveryServiceClient::new(channel).max_decoding_message_size(limit);
+        let mut server = aggregated::AggregatedDiscoveryServiceClient::new(channel).max_decoding_message_size(limit);
         let (answers, requests) = mpsc::channel(ANSWERS);
         let first = DiscoveryRequest {
             node: Some(node(&self.settings)),

@@ -6,8 +6,8 @@
 //! - [`copy`] is the last good set on disk, for a start while the server is away,
 //! - [`status`] is what health and metrics tell of it.
 //!
-//! A push is the whole set ("state of the world"): a resource is one domain, and what is not in it is gone. A set with a
-//! mistake is refused as a whole, with the reason, and the one in force stays; so it does while the server is away.
+//! A push is the whole set ("state of the world"): a resource is one domain, and what is not in it is gone. A set with
+//! a mistake is refused as a whole, with the reason, and the one in force stays; so it does while the server is away.
 
 pub mod client;
 pub mod connect;

@@ -128,10 +128,13 @@ fn all_mistakes_are_told_with_their_places() {
         ],
     )]);
     let expected = [
-        "domain 'edge', descriptor 'none': invalid rate limit unit 0; use SECOND, MINUTE, HOUR, DAY, WEEK, MONTH or YEAR",
-        "domain 'edge', descriptor 'a=x%3Dy,b': should not specify rate limit unit when unlimited; leave one of them out",
+        "domain 'edge', descriptor 'none': invalid rate limit unit 0; use SECOND, MINUTE, HOUR, DAY, WEEK, \
+         MONTH or YEAR",
+        "domain 'edge', descriptor 'a=x%3Dy,b': should not specify rate limit unit when unlimited; leave one \
+         of them out",
         "domain 'edge', descriptor '=v': has no key; every descriptor needs one",
-        "domain 'edge', descriptor 'month': should not have an empty replaces entry; name the rate limit that is replaced",
+        "domain 'edge', descriptor 'month': should not have an empty replaces entry; name the rate \
+         limit that is replaced",
         "domain 'edge', descriptor 'month': replaces should not contain name of same descriptor; name a rate limit of \
          another one",
         "domain 'edge', descriptor 'c': metadata cannot hold NaN; use a finite number",
