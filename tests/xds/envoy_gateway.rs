@@ -217,6 +217,13 @@ spec:
     fs::rename(new, directory.join("resources/policies.yaml")).unwrap();
 }
 
+/// A port for Envoy's listener: a free one of those that the system gives nobody by itself, as Envoy binds it much later.
+fn listener_port() -> u16 {
+    let first = 20_000 + u16::try_from(std::process::id() % 10_000).unwrap();
+    let free = |port: &u16| TcpListener::bind((Ipv4Addr::UNSPECIFIED, *port)).is_ok();
+    (first..30_000).chain(20_000..first).find(free).expect("a free port")
+}
+
 /// A backend that says yes to everything.
 fn backend() -> u16 {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
@@ -294,7 +301,7 @@ fn a_real_envoy_gateway_and_its_envoy_are_served() {
     let tidegate = process::Server::start_from(&[], &env);
     assert_eq!(get(tidegate.http, "/healthcheck").status, 500);
 
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
+    let listener = listener_port();
     let backend = backend();
     apply(at, listener, backend, tidegate.grpc, 3);
     let gateway = EnvoyGateway::start(at);
