@@ -14,7 +14,7 @@
 //! `-- --scenario workers` compares one worker with two, and a load on many connections with the same on one.
 //! `-- --scenario redis` has the counters in Redis, for several kinds of traffic (`--only` names some), in turn on one
 //! server, a cluster, and a cluster with buckets (`--on single,cluster,buckets` names some,
-//! `memory` is for comparison), as fast as it goes or at `--rate N` requests a second.
+//! `memory` and `direct`, which is Redis without Tidegate, are for comparison), as fast as it goes or at `--rate N` requests a second.
 //! `-- --scenario live` changes rules in Postgres through the API of three replicas (`--changes N`), and `-- --scenario
 //! million` does so among a million rules; both start a PostgreSQL (Debian package `postgresql`).
 //! `-- --scenario authz` asks by external authorization, beside a tonic server that authorizes everything.
@@ -30,6 +30,7 @@ mod redis_support;
 mod support;
 
 mod authz;
+mod direct;
 mod driver;
 mod live;
 mod load;
