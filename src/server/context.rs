@@ -7,6 +7,7 @@ use arc_swap::ArcSwap;
 
 use super::access::Access;
 use super::health::Health;
+use super::lists::ListsHandle;
 use super::rule_store::RuleStore;
 use crate::config::Config;
 use crate::counters::choice::Counters;
@@ -39,6 +40,8 @@ pub struct Context {
     pub rule_store: Option<RuleStore>,
     /// What is in force of rules that come from a repository.
     pub live: Option<Live>,
+    /// Who is turned away, or let through without counting, by external authorization.
+    pub lists: Arc<ListsHandle>,
     /// Starts spans of decisions.
     pub traces: Traces,
 }

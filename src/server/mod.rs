@@ -14,6 +14,7 @@ pub mod headers;
 pub mod health;
 pub mod http;
 pub mod listener;
+pub mod lists;
 mod measures;
 pub mod patient;
 pub mod preface;
@@ -46,6 +47,7 @@ use self::context::Limiter;
 use self::health::{Health, HealthService};
 use self::http::listener::{Bounds, HttpListener, serve};
 use self::listener::{BindError, GrpcListener, UnixSocket, bind_tcp};
+use self::lists::ListsHandle;
 use self::rls::RateLimitService;
 use self::rule_store::RuleStore;
 use self::shutdown::{Phase, Shutdown};
@@ -56,7 +58,7 @@ use crate::limiter::LimiterOptions;
 use crate::rules::live::Live;
 use crate::rules::report::Report;
 use crate::rules::repository::RepositoryError;
-use crate::rules::watch::Watcher;
+use crate::rules::watch::{Options, Watcher};
 use crate::telemetry::decisions::{DecisionMetrics, DecisionMetricsOptions};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::rule_loads::RuleLoads;
@@ -95,6 +97,9 @@ pub enum StartError {
     /// There are no rules anywhere, and the settings ask for some.
     #[error("there are no rules to start with (rules.required): {0}")]
     NoRules(String),
+    /// The lists of external authorization cannot be used.
+    #[error(transparent)]
+    Lists(#[from] lists::ListsError),
     /// Reflection cannot be served.
     #[error(transparent)]
     Reflection(#[from] reflection::Error),
@@ -125,6 +130,7 @@ pub struct Running {
     http_tls: Option<TlsAcceptor>,
     shutdown: Shutdown,
     _watcher: Option<Watcher>,
+    _lists_watcher: Option<Watcher>,
     _background: Background,
 }
 
@@ -213,7 +219,8 @@ pub fn start(config: Config) -> Result<Running, StartError> {
     };
     let rule_store = kept.as_ref().map(rules::kept::Kept::rule_store);
     let live = kept.as_ref().map(|kept| kept.live.clone());
-    let context = Arc::new(assemble(&config, count, traces, rule_store, live)?);
+    let (lists, lists_watcher) = lists::open(&config.ext_authz, Options::default())?;
+    let context = Arc::new(assemble(&config, count, traces, rule_store, live, lists)?);
     let first = sources.as_ref().map(|sources| rules::files::load_first(&context, sources)).transpose()?.flatten();
     let (tls, reloader) = load_tls(config.grpc.tls.as_ref(), Port::Grpc)?;
     let (http_tls, http_reloader) = load_tls(config.http.tls.as_ref(), Port::Http)?;
@@ -248,6 +255,7 @@ pub fn start(config: Config) -> Result<Running, StartError> {
         http_tls,
         shutdown: shutdown.clone(),
         _watcher: watcher,
+        _lists_watcher: lists_watcher,
         _background: background,
     };
     measures::register(&context, running.loads(), workers.refused(), &[running.tls(), running.http_tls()]);
@@ -286,6 +294,7 @@ fn assemble(
     traces: Traces,
     rule_store: Option<RuleStore>,
     live: Option<Live>,
+    lists: Arc<ListsHandle>,
 ) -> Result<Context, StartError> {
     let metrics = &config.telemetry.metrics;
     let decisions = Arc::new(DecisionMetrics::new(DecisionMetricsOptions {
@@ -315,6 +324,7 @@ fn assemble(
         ),
         rule_store,
         live,
+        lists,
         traces,
     })
 }
