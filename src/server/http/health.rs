@@ -68,6 +68,7 @@ pub async fn readyz(State(api): State<Arc<Api>>, RawQuery(query): RawQuery) -> R
             "outdated": api.context.reloads.failure().is_some()
                 || api.context.xds.as_ref().is_some_and(|status| status.standing().refusal.is_some()),
         },
+        "lists": api.context.lists.document(),
         "counters": crate::server::counters::state(&api.context),
     });
     (status, Json(details)).into_response()
