@@ -6,5 +6,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod harness;
+#[path = "../istio_filters/token.rs"]
+mod token;
 
 mod api_server;
+mod istio;

@@ -9,6 +9,7 @@
 //! ```
 
 mod api_server;
+mod istiod;
 mod parts;
 #[path = "../../envoy/harness/mod.rs"]
 #[allow(dead_code, unused_imports, reason = "these tests use a part")]
@@ -19,11 +20,12 @@ use std::process::Output;
 use std::time::{Duration, Instant};
 
 pub use api_server::ApiServer;
+pub use istiod::{Istiod, Node};
 pub use parts::{crds, part};
-pub use servers::{Process, Site, repository};
+pub use servers::{Backend, Client, Envoy, Process, Site, Tidegate, TidegateOptions, repository};
 
 /// How long a control plane may take: it starts in seconds, but compilers may run beside it.
-const PATIENCE: Duration = Duration::from_secs(180);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Waits until `probe` has something, and fails the test when it takes too long.
 pub async fn wait_for<T, F>(what: &str, mut probe: impl FnMut() -> F) -> T

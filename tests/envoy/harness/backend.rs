@@ -9,13 +9,14 @@ use axum::Json;
 use axum::Router;
 use axum::extract::State;
 use axum::http::HeaderMap;
+use axum::response::IntoResponse;
 use axum::routing::{any, post};
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
 use super::Site;
 
-/// Answers everything with 200, `/v1/...` as a language model that used as many tokens as `x-tokens` says, and gRPC
+/// Answers everything with 200 and, in `x-seen-user`, the `x-user-id` that reached it; `/v1/...` as a language model that used as many tokens as `x-tokens` says, and gRPC
 /// health checks; over HTTP/1.1 and HTTP/2. It runs on a thread of its own, as the other servers do.
 pub struct Backend {
     pub address: SocketAddr,
@@ -67,7 +68,7 @@ fn app(requests: Arc<AtomicUsize>) -> Router {
     tonic::service::Routes::new(health)
         .into_axum_router()
         .route("/v1/{*path}", post(model).get(model))
-        .fallback(any(|| async { "served\n" }))
+        .fallback(any(served))
         .layer(axum::middleware::from_fn_with_state(requests, count))
 }
 
@@ -78,6 +79,11 @@ async fn count(
 ) -> axum::response::Response {
     requests.fetch_add(1, Ordering::Relaxed);
     next.run(request).await
+}
+
+async fn served(headers: HeaderMap) -> impl IntoResponse {
+    let user = headers.get("x-user-id").cloned();
+    (user.map(|user| [("x-seen-user", user)]), "served\n")
 }
 
 async fn model(headers: HeaderMap) -> Json<Value> {
