@@ -6,8 +6,13 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod harness;
+
+#[path = "../deploy/documents.rs"]
+#[allow(dead_code, reason = "these tests use a part")]
+mod documents;
 #[path = "../istio_filters/token.rs"]
 mod token;
 
 mod api_server;
+mod chart;
 mod istio;
