@@ -330,10 +330,11 @@ async fn an_api_server_accepts_every_form() {
     // Whatever does not fit the strictest Pod Security Standard is warned of.
     let label = "pod-security.kubernetes.io/warn=restricted";
     api.run("kubectl", &["label", "namespace", "tidegate", label]);
-    let mut forms: Vec<_> = FORMS
-        .iter()
-        .map(|(name, values)| (*name, succeeded(&format!("helm template, {name}"), &template(values))))
-        .collect();
+    let documented = documented();
+    let mut forms: Vec<(&str, String)> = Vec::new();
+    for (name, values) in FORMS.into_iter().chain([("docs/kubernetes.md", documented.as_str())]) {
+        forms.push((name, succeeded(&format!("helm template, {name}"), &template(values))));
+    }
     for overlay in ["memory", "redis-postgres"] {
         forms.push((overlay, kustomize(overlay)));
     }
@@ -348,6 +349,13 @@ async fn an_api_server_accepts_every_form() {
         let warnings = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(warnings.is_empty(), "{name}: {warnings}");
     }
+}
+
+/// The values that docs/kubernetes.md shows.
+fn documented() -> String {
+    let page = std::fs::read_to_string(repository("docs/kubernetes.md")).unwrap();
+    let shown = page.split_once("```yaml\n# production.yaml\n").and_then(|(_, rest)| rest.split_once("```"));
+    shown.expect("the values in docs/kubernetes.md").0.to_owned()
 }
 
 fn dry_run(api: &ApiServer, objects: &str) -> Output {
