@@ -110,6 +110,13 @@ impl Replica {
         lines.map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap()).sum()
     }
 
+    /// What it has on a descriptor; charges nothing.
+    fn peek(&self, domain: &str, descriptor: &str) -> String {
+        let mut check = tidegate();
+        check.args(["check", "--server", &self.grpc.to_string(), "--domain", domain, "--peek", descriptor]);
+        succeeded(&check.output().unwrap())
+    }
+
     /// Runs a command as in its container.
     fn run(&self, arguments: &[&str]) -> String {
         let mut command = tidegate();
@@ -251,16 +258,16 @@ async fn limits_hold_at_the_edge_and_inside_and_logs_tell_which() {
     let spoofing = [("x-forwarded-for", "203.0.113.9"), ("x-user-id", "mallory")];
     assert_eq!(picture.client(3).status("/", &spoofing).await, 200);
     assert_eq!(last(&picture.gateway_1, 21).await["client"], "127.1.1.3");
+    for (address, left) in [("127.1.1.3", 299), ("203.0.113.9", 300)] {
+        let seen = picture.tidegates[0].peek("mesh", &format!("remote_address={address}"));
+        assert!(seen.contains(&format!("{left} left")), "{address}: {seen}");
+    }
 
     // A rule changed through the socket holds on both.
     picture.tidegates[0].run(&["rules", "set", "edge", "user_id=carol", "--limit", "2/minute"]);
-    let replica = &picture.tidegates[1];
-    let grpc = replica.grpc.to_string();
+    let other = &picture.tidegates[1];
     eventually("the other replica follows", || {
-        let mut check = tidegate();
-        let check = check.args(["check", "--server", &grpc, "--domain", "edge", "--peek", "user_id=carol"]);
-        let output = check.output().unwrap();
-        std::future::ready(String::from_utf8_lossy(&output.stdout).contains("2 per minute").then_some(()))
+        std::future::ready(other.peek("edge", "user_id=carol").contains("2 per minute").then_some(()))
     })
     .await;
     assert_eq!(picture.client(4).allowed("/", &[("x-user-id", "carol")], 5).await, 2);
