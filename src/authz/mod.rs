@@ -6,4 +6,5 @@
 
 pub mod attributes;
 pub mod lists;
+pub mod path;
 pub mod policy;
