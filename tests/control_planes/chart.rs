@@ -11,7 +11,7 @@ use crate::harness::{ApiServer, part, repository, succeeded, wait_for};
 const CHART: &str = "deploy/helm/tidegate";
 
 /// Values that people have, each with a name.
-const FORMS: [(&str, &str); 8] = [
+const FORMS: [(&str, &str); 9] = [
     ("as it stands", "{}"),
     ("rules in files", "rules: { files: { edge.yaml: 'domain: edge' } }"),
     ("rules in a ConfigMap made elsewhere", "rules: { existingConfigMap: my-rules }"),
@@ -68,6 +68,7 @@ networkPolicy:
   metricsFrom: [{ ipBlock: { cidr: 10.0.0.0/8 } }]
   egress: [{ to: [{ namespaceSelector: {} }] }]",
     ),
+    ("rules by xDS", "settings: { rules: { xds: { server: 'envoy-gateway.envoy-gateway-system.svc:18001' } } }"),
     (
         "everything switched off",
         "networkPolicy: { enabled: false }
@@ -82,7 +83,7 @@ fullnameOverride: limits",
 ];
 
 /// Values that cannot be meant, and a part of what is said about them.
-const REFUSED: [(&str, &str); 24] = [
+const REFUSED: [(&str, &str); 25] = [
     ("replicaCount: 3", "additional properties 'replicaCount' not allowed"),
     ("replicas: 0", "/replicas"),
     ("replicas: many", "/replicas"),
@@ -105,6 +106,7 @@ const REFUSED: [(&str, &str); 24] = [
     ("settings: { redis: { urls: ['redis:6379'] } }", "set instead: redis.urls"),
     ("settings: { redis: { deadline: 5ms } }", "settings.redis needs redis.urls"),
     ("settings: { limit: {} }", "'limit' not allowed"),
+    ("settings: { rules: { xds: {} } }\ndatabase: { url: 'postgres://db/t' }", "rules come from one place"),
     ("tls: { clientSan: [a] }", "tls.clientSan needs tls.clientCa"),
     ("resources: { requests: { cpu: lots } }", "/resources/requests/cpu"),
 ];

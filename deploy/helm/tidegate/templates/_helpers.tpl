@@ -59,6 +59,13 @@ app.kubernetes.io/component: server
 {{- define "tidegate.hasRuleFiles" -}}
 {{- if or .Values.rules.files .Values.rules.existingConfigMap -}}true{{- end -}}
 {{- end -}}
+{{- define "tidegate.hasXds" -}}
+{{- if hasKey (default dict .Values.settings.rules) "xds" -}}true{{- end -}}
+{{- end -}}
+{{/* Rules that come from afar are kept in the pod, too. */}}
+{{- define "tidegate.keepsCopies" -}}
+{{- if or (include "tidegate.hasDatabase" .) (include "tidegate.hasXds" .) -}}true{{- end -}}
+{{- end -}}
 {{- define "tidegate.several" -}}
 {{- if or .Values.autoscaling.enabled (gt (int .Values.replicas) 1) -}}true{{- end -}}
 {{- end -}}
@@ -72,6 +79,9 @@ app.kubernetes.io/component: server
 {{- if and (include "tidegate.hasDatabase" .) (include "tidegate.hasRuleFiles" .) -}}
 {{- $why := "rules are kept either in the database or in files" -}}
 {{- fail (printf "%s: remove rules.files and rules.existingConfigMap, or database.url and database.urlSecret" $why) -}}
+{{- end -}}
+{{- if and (include "tidegate.hasXds" .) (or (include "tidegate.hasDatabase" .) (include "tidegate.hasRuleFiles" .)) -}}
+{{- fail "rules come from one place: remove settings.rules.xds, or the rule files and the database" -}}
 {{- end -}}
 {{- if and .Values.rules.files .Values.rules.existingConfigMap -}}
 {{- fail "rules.files and rules.existingConfigMap exclude each other: remove one" -}}
@@ -97,7 +107,7 @@ app.kubernetes.io/component: server
     "grpc.address" $services "grpc.unix_socket" $services "grpc.workers" "workers" "grpc.tls" "tls.secretName"
     "http.address" $services "http.unix_socket" $services "http.tls" $services "admin.address" $services
     "rules.paths" "rules.files" "rules.runtime" "rules.files" "rules.repository_file" "database"
-    "rules.copy_directory" "nothing, as it is set with a database" "rules.copy_key_file" "rules.copyKeySecret"
+    "rules.copy_directory" "nothing, as it is set with a database and with xds" "rules.copy_key_file" "rules.copyKeySecret"
     "redis.type" "redis.type" "redis.urls" "redis.urls" "redis.username" "redis.username"
     "redis.password" "redis.passwordSecret" "redis.password_file" "redis.passwordSecret"
     "redis.sentinel" "redis.sentinelMaster" "redis.tls" "redis.tls"
@@ -146,7 +156,7 @@ app.kubernetes.io/component: server
 {{- if include "tidegate.hasRuleFiles" . -}}
 {{- $_ := set $rules "paths" (list "/etc/tidegate/rules") -}}
 {{- end -}}
-{{- if include "tidegate.hasDatabase" . -}}
+{{- if include "tidegate.keepsCopies" . -}}
 {{- $_ := set $rules "copy_directory" "/var/lib/tidegate/rules" -}}
 {{- end -}}
 {{- if .Values.rules.copyKeySecret.name -}}
