@@ -9,5 +9,8 @@ mod harness;
 #[path = "../istio_filters/token.rs"]
 mod token;
 
+mod analysis;
 mod api_server;
+mod envoy_gateway;
 mod istio;
+mod manifests;
