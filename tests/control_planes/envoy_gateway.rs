@@ -176,9 +176,8 @@ fn bootstrap(
     });
     // More time for decisions: a test machine may be busy.
     walk(&mut listener_config, &mut |value| {
-        if value.get("rateLimitService").is_some() {
-            value["timeout"] = json!("10s");
-        } else if value.get("envoyGrpc").is_some() && value.get("timeout").is_some_and(|timeout| timeout == "0.020s") {
+        let asks = value.get("envoyGrpc").is_some() && value.get("timeout").is_some_and(|timeout| timeout == "0.020s");
+        if asks || value.get("rateLimitService").is_some() {
             value["timeout"] = json!("10s");
         }
     });
