@@ -1,7 +1,9 @@
 //! What the types alone do not say: ranges, and what must hold between fields.
 
 mod database;
+mod ext_authz;
 mod redis;
+mod xds;
 
 use std::borrow::Cow;
 use std::ops::RangeInclusive;
@@ -73,8 +75,10 @@ pub(super) fn validate(config: &Config) -> Vec<(Field, String)> {
     listeners(config, &mut found);
     rules(config, &mut found);
     limiter(config, &mut found);
+    ext_authz::check(config, &mut found);
     redis::check(config, &mut found);
     database::check(config, &mut found);
+    xds::check(config, &mut found);
     found.at_most("shutdown.drain_period", config.shutdown.drain_period, HOUR);
     found.at_most("shutdown.grace_period", config.shutdown.grace_period, HOUR);
     telemetry(config, &mut found);
