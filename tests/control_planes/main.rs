@@ -13,6 +13,9 @@ mod documents;
 #[path = "../istio_filters/token.rs"]
 mod token;
 
+mod analysis;
 mod api_server;
 mod chart;
+mod envoy_gateway;
 mod istio;
+mod manifests;

@@ -32,7 +32,7 @@ impl Proxy {
     pub async fn start_with(files: &[&str], change: impl Fn(&mut Value)) -> Self {
         let site = Site::new();
         let backend = Backend::start(&site);
-        let options = TidegateOptions { rules: repository("istio/rules"), settings: Vec::new() };
+        let options = TidegateOptions { rules: repository("istio/rules"), ..TidegateOptions::default() };
         let tidegate = Tidegate::start(&site, options).await;
         let issuer = Issuer::new();
         let (admin, listener) = (site.free_address(), site.free_address());

@@ -43,12 +43,19 @@ fn look(folder: &Path, found: &mut BTreeSet<std::path::PathBuf>) {
 }
 
 #[test]
-fn tidegate_accepts_the_rules_without_a_warning() {
-    let output = Command::new(env!("CARGO_BIN_EXE_tidegate"))
-        .args(["rules", "validate", "--strict"])
-        .arg(repository("istio/rules"))
-        .output()
-        .unwrap();
-    let [out, err] = [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text));
-    assert!(output.status.success(), "{out}{err}");
+fn tidegate_accepts_rules_and_settings_without_a_warning() {
+    let tidegate = |arguments: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_tidegate"))
+            .args(arguments)
+            .current_dir(repository("istio"))
+            .env_clear()
+            .output()
+            .unwrap();
+        let [out, err] = [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text));
+        assert!(output.status.success() && err.is_empty(), "{out}{err}");
+        out.into_owned()
+    };
+    tidegate(&["rules", "validate", "--strict", "rules"]);
+    let settings = tidegate(&["serve", "--config", "tidegate.yaml", "--rules", "rules", "--print-config"]);
+    assert!(settings.contains("trusted_hops: 2"), "{settings}");
 }

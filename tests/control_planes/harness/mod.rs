@@ -21,8 +21,8 @@ use std::time::{Duration, Instant};
 
 pub use api_server::ApiServer;
 pub use istiod::{Istiod, Node};
-pub use parts::{crds, part};
-pub use servers::{Backend, Client, Envoy, Process, Site, Tidegate, TidegateOptions, repository};
+pub use parts::{chart, crds, part};
+pub use servers::{Backend, Client, Envoy, Process, Site, Tidegate, TidegateOptions, envoy_binary, repository};
 
 /// How long a control plane may take: it starts in seconds, but compilers may run beside it.
 const PATIENCE: Duration = Duration::from_secs(120);

@@ -1,4 +1,4 @@
-//! The programs and resource definitions that `scripts/mesh-parts` made.
+//! The programs, resource definitions and charts that `scripts/mesh-parts` made.
 
 use std::path::PathBuf;
 
@@ -20,4 +20,9 @@ pub fn part(name: &str) -> PathBuf {
 /// The folder with custom resource definitions of `istio` or `gateway` (Gateway API and Envoy Gateway).
 pub fn crds(name: &str) -> PathBuf {
     mesh(&format!("crds/{name}"))
+}
+
+/// The folder with the Helm chart of `istiod` or `gateway` (Envoy Gateway).
+pub fn chart(name: &str) -> PathBuf {
+    mesh(&format!("charts/{name}"))
 }

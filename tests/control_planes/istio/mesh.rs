@@ -22,15 +22,20 @@ impl Mesh {
     /// The control plane, with `istio/ext-authz-provider.yaml` in its configuration, a Tidegate and a backend, both of
     /// which it knows.
     pub async fn start() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    /// With more environment for istiod.
+    pub async fn start_with(environment: &[(&str, &str)]) -> Self {
         let (site, workload) = (Site::new(), Site::new());
         let backend = Backend::start(&workload);
-        let options = TidegateOptions { rules: repository("istio/rules"), settings: settings() };
+        let options = TidegateOptions { rules: repository("istio/rules"), settings: settings(), file: None };
         let tidegate = Tidegate::start(&site, options).await;
         let api = ApiServer::start().await;
         api.install_crds().await;
         api.namespaces(&["istio-system", "tidegate"]);
         let values: Value = serde_saphyr::from_str(&patient("ext-authz-provider.yaml")).unwrap();
-        let istiod = Istiod::start(&api, &values["meshConfig"]["extensionProviders"]).await;
+        let istiod = Istiod::start(&api, &values["meshConfig"]["extensionProviders"], environment).await;
         // Stands in for Tidegate's Service: an API server takes no loopback addresses as endpoints of a Service.
         api.apply(&service("tidegate", "tidegate.tidegate.svc.cluster.local", 8081, "grpc", tidegate.grpc));
         api.apply(&service("default", "backend.default.svc.cluster.local", 8000, "http", backend.address));

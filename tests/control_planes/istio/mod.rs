@@ -3,3 +3,4 @@
 mod gateway;
 mod mesh;
 mod sidecar;
+mod waypoint;
