@@ -245,7 +245,7 @@ async fn what_envoy_gateway_makes_of_the_files_limits_requests() {
     let backend = Backend::start(&site);
     let rules = site.path("rules.yaml");
     std::fs::write(&rules, RULES).unwrap();
-    let tidegate = Tidegate::start(&site, TidegateOptions { rules, settings: Vec::new() }).await;
+    let tidegate = Tidegate::start(&site, TidegateOptions { rules, ..TidegateOptions::default() }).await;
     let (admin, listener) = (site.free_address(), site.free_address());
     let bootstrap = bootstrap(&translation, admin, listener, tidegate.grpc, backend.address);
     let envoy = Envoy::run(&site, "envoy", &bootstrap.to_string(), admin, listener).await;
