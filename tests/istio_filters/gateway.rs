@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use crate::composition::Proxy;
+use crate::token::{Issuer, user_seen};
 
 const FILES: [&str; 2] = ["ratelimit-gateway.yaml", "request-authentication.yaml"];
 
@@ -52,7 +53,7 @@ async fn a_user_with_a_verified_token_has_a_limit_wherever_requests_come_from() 
 #[tokio::test]
 async fn a_token_that_another_signed_is_refused_and_not_counted() {
     let gateway = gateway().await;
-    let forged = crate::token::Issuer::new().bearer("alice");
+    let forged = Issuer::new().bearer("alice");
     for _ in 0..31 {
         assert_eq!(gateway.client(1).status("/", &[("authorization", &forged)]).await, 401);
     }
@@ -65,8 +66,7 @@ async fn a_token_that_another_signed_is_refused_and_not_counted() {
 async fn services_see_users_that_were_verified_and_no_others() {
     let gateway = gateway().await;
     let alice = gateway.issuer.bearer("alice");
-    let seen =
-        async |headers: &[(&str, &str)]| gateway.client(1).get("/", headers).await.header("x-seen-user").to_owned();
+    let seen = async |headers: &[(&str, &str)]| user_seen(&gateway.client(1).get("/echo", headers).await.body);
     assert_eq!(seen(&[("authorization", &alice)]).await, "alice");
     assert_eq!(seen(&[("x-user-id", "mallory")]).await, "");
     assert_eq!(seen(&[("authorization", &alice), ("x-user-id", "mallory")]).await, "alice");

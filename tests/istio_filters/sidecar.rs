@@ -16,7 +16,7 @@ async fn a_user_has_a_limit_whoever_asks() {
     assert_eq!(sidecar.client(4).status("/", &[]).await, 200);
     let log = sidecar.envoy.access_log(63).await;
     assert_eq!((&log[60]["status"], &log[60]["ratelimit"]["domain"]), (&json!(429), &json!("mesh")));
-    assert_eq!(log[60]["ratelimit"]["rule"], "per-user");
+    assert_eq!(log[60]["ratelimit"]["rule"], "mesh-per-user");
     assert_eq!((&log[62]["status"], &log[62]["ratelimit"]["rule"]), (&json!(200), &json!("backend-total")));
     sidecar.envoy.assert_no_decision_was_lost().await;
 }

@@ -9,6 +9,14 @@ use serde_json::{Value, json};
 /// The issuer that the file names.
 pub const ISSUER: &str = "https://issuer.example.com";
 
+/// The user that a service sees, by the answer of the backend's `/echo`; empty when it sees none.
+pub fn user_seen(echo: &[u8]) -> String {
+    let headers: Value = serde_json::from_slice(echo).unwrap();
+    let Some(users) = headers.get("x-user-id") else { return String::new() };
+    let [user] = &users.as_array().unwrap()[..] else { panic!("several users: {users}") };
+    user.as_str().unwrap().to_owned()
+}
+
 /// An issuer with a key of its own.
 pub struct Issuer {
     key: EcdsaKeyPair,

@@ -152,6 +152,11 @@ pub struct Node {
 }
 
 impl Node {
+    /// A gateway in `istio-system`, with its name as the label `istio`.
+    pub const fn gateway(name: &'static str, address: SocketAddr) -> Self {
+        Self { name, namespace: "istio-system", label: ("istio", name), kind: "router", address }
+    }
+
     fn node(&self) -> Value {
         let Self { name, namespace, label: (key, value), kind, address } = self;
         json!({

@@ -3,4 +3,5 @@
 mod gateway;
 mod mesh;
 mod sidecar;
+mod two_gateways;
 mod waypoint;

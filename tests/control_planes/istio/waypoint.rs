@@ -9,7 +9,7 @@ use crate::harness::Node;
 #[tokio::test]
 #[ignore = "needs the control planes: scripts/test-control-planes"]
 async fn a_waypoint_of_istiod_is_told_to_ask() {
-    let mesh = Mesh::start_with(&[("PILOT_ENABLE_AMBIENT", "true")]).await;
+    let mesh = Mesh::start_with("backend", &[("PILOT_ENABLE_AMBIENT", "true")]).await;
     mesh.apply("ambient-waypoint.yaml");
     let node = |name| Node {
         name,
