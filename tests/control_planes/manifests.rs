@@ -67,7 +67,7 @@ async fn server() -> ApiServer {
 fn dry_run(api: &ApiServer, how: &str, what: &Path) {
     let output = api
         .command("kubectl")
-        .args(["apply", "--dry-run=server", "--validate=strict", how])
+        .args(["apply", "--server-side", "--dry-run=server", "--validate=strict", how])
         .arg(what)
         .output()
         .unwrap();
