@@ -83,8 +83,15 @@ impl Envoy {
         backend: SocketAddr,
     ) -> Self {
         let (admin, address) = (site.free_address(), site.free_address());
-        let path = site.path("envoy.yaml");
-        std::fs::write(&path, configuration.place(admin, address, tidegates, backend).text).unwrap();
+        let text = configuration.place(admin, address, tidegates, backend).text;
+        Self::run(site, "envoy", &text, admin, address).await
+    }
+
+    /// Starts with a whole configuration, which has its administration at `admin` and the listener for clients at
+    /// `address`. The name is for its files on the site.
+    pub async fn run(site: &Site, name: &str, configuration: &str, admin: SocketAddr, address: SocketAddr) -> Self {
+        let path = site.path(&format!("{name}.yaml"));
+        std::fs::write(&path, configuration).unwrap();
         let mut command = Command::new(binary());
         command
             .arg("--config-path")
@@ -92,7 +99,7 @@ impl Envoy {
             .args(["--disable-hot-restart", "--concurrency", "1", "--log-level", "warning"])
             // Else its access log reaches the file only every ten seconds.
             .args(["--file-flush-interval-msec", "20"]);
-        let mut process = Process::start(site, "envoy", &mut command);
+        let mut process = Process::start(site, name, &mut command);
         let admin = Client::new(admin, [127, 0, 0, 1].into());
         eventually("Envoy is ready", || {
             process.assert_runs();

@@ -15,6 +15,8 @@ use std::time::{Duration, Instant};
 pub use backend::Backend;
 pub use client::Client;
 pub use envoy::{Configuration, Envoy, binary as envoy_binary};
+#[allow(unused_imports, reason = "other test programs start more servers")]
+pub use process::Process;
 pub use site::Site;
 pub use tidegate::{Tidegate, TidegateOptions};
 pub use traffic::Traffic;
