@@ -26,12 +26,17 @@ pub struct Backend {
 
 impl Backend {
     pub fn start(site: &Site) -> Self {
+        Self::serve(site, app())
+    }
+
+    /// Answers as this says.
+    pub fn serve(site: &Site, app: Router) -> Self {
         let listener = std::net::TcpListener::bind(site.free_address()).unwrap();
         listener.set_nonblocking(true).unwrap();
         let address = listener.local_addr().unwrap();
         let requests = Arc::new(AtomicUsize::new(0));
         let (stop, stopped) = oneshot::channel();
-        let app = app(Arc::clone(&requests));
+        let app = app.layer(axum::middleware::from_fn_with_state(Arc::clone(&requests), count));
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
@@ -62,13 +67,12 @@ impl Drop for Backend {
     }
 }
 
-fn app(requests: Arc<AtomicUsize>) -> Router {
+fn app() -> Router {
     let (_reporter, health) = tonic_health::server::health_reporter();
     tonic::service::Routes::new(health)
         .into_axum_router()
         .route("/v1/{*path}", post(model).get(model))
         .fallback(any(|| async { "served\n" }))
-        .layer(axum::middleware::from_fn_with_state(requests, count))
 }
 
 async fn count(

@@ -1,7 +1,7 @@
 //! Tidegate, the program itself.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 
 use super::process::Process;
@@ -11,13 +11,15 @@ use super::{Client, Site, eventually, repository};
 pub struct TidegateOptions {
     /// Files or folders with rules.
     pub rules: PathBuf,
+    /// A file with settings.
+    pub config: Option<PathBuf>,
     /// Settings, `TIDEGATE_...` and their values.
     pub settings: Vec<(&'static str, &'static str)>,
 }
 
 impl Default for TidegateOptions {
     fn default() -> Self {
-        Self { rules: repository("deploy/envoy/rules"), settings: Vec::new() }
+        Self { rules: repository("deploy/envoy/rules"), config: None, settings: Vec::new() }
     }
 }
 
@@ -44,6 +46,7 @@ impl Tidegate {
             .args(["--http-address", &http.to_string()])
             .args(["--admin-address", &admin.to_string()])
             .args(["--workers", "1"])
+            .args(options.config.iter().flat_map(|file| [Path::new("--config"), file]))
             .current_dir(site.folder())
             // A test must not depend on who runs it.
             .env_clear()
