@@ -214,7 +214,9 @@ async fn health_turns_before_the_end_and_everything_is_still_answered() {
     let server = start(RULES, |config| config.shutdown.drain_period = Duration::from_secs(3600));
     let channel = channel(server.address()).await;
     let mut health = HealthClient::new(channel.clone());
-    for service in ["", "ratelimit", "envoy.service.ratelimit.v3.RateLimitService"] {
+    let services =
+        ["", "ratelimit", "envoy.service.ratelimit.v3.RateLimitService", "envoy.service.auth.v3.Authorization"];
+    for service in services {
         assert_eq!(check(&mut health, service).await, Ok(ServingStatus::Serving), "{service}");
     }
     assert_eq!(check(&mut health, "nobody").await, Err(Code::NotFound));
@@ -409,7 +411,12 @@ async fn reflection_lists_and_describes_every_service() {
         panic!("no list");
     };
     let names: Vec<&str> = list.service.iter().map(|service| service.name.as_str()).collect();
-    for name in ["envoy.service.ratelimit.v3.RateLimitService", "grpc.health.v1.Health", "tidegate.admin.v1.Admin"] {
+    for name in [
+        "envoy.service.ratelimit.v3.RateLimitService",
+        "envoy.service.auth.v3.Authorization",
+        "grpc.health.v1.Health",
+        "tidegate.admin.v1.Admin",
+    ] {
         assert!(names.contains(&name), "{names:?}");
     }
     let symbol = "envoy.extensions.common.ratelimit.v3.RateLimitDescriptor".to_owned();

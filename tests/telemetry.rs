@@ -133,7 +133,7 @@ fn a_span_arrives_below_its_parent() {
     let traces = Traces::start(&settings(&received.endpoint), received.runtime.handle()).unwrap();
     assert!(traces.is_enabled());
     let parent = headers("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01");
-    let mut span = traces.start_decision_span(&parent).unwrap();
+    let mut span = traces.start_decision_span("ShouldRateLimit", &parent).unwrap();
     span.request("edge", 2);
     span.outcome("over_limit");
     drop(span);
@@ -158,7 +158,7 @@ fn a_span_arrives_below_its_parent() {
 fn what_waits_is_sent_at_the_end() {
     let mut received = collector();
     let traces = Traces::start(&settings(&received.endpoint), received.runtime.handle()).unwrap();
-    let mut span = traces.start_decision_span(&HeaderMap::new()).unwrap();
+    let mut span = traces.start_decision_span("ShouldRateLimit", &HeaderMap::new()).unwrap();
     span.failed(&std::io::Error::other("no rules"));
     drop(span);
     traces.shutdown(SOON);
@@ -175,12 +175,12 @@ fn the_callers_choice_is_followed_and_chance_decides_otherwise() {
     let traces = Traces::start(&never, runtime.handle()).unwrap();
     let sampled = headers("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01");
     let unsampled = headers("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00");
-    assert!(traces.start_decision_span(&sampled).is_some());
-    assert!(traces.start_decision_span(&HeaderMap::new()).is_none());
+    assert!(traces.start_decision_span("ShouldRateLimit", &sampled).is_some());
+    assert!(traces.start_decision_span("ShouldRateLimit", &HeaderMap::new()).is_none());
     let always = Traces::start(&settings(&endpoint), runtime.handle()).unwrap();
-    assert!(always.start_decision_span(&unsampled).is_none());
-    assert!(always.start_decision_span(&HeaderMap::new()).is_some());
-    assert!(always.start_decision_span(&headers("nonsense")).is_some());
+    assert!(always.start_decision_span("ShouldRateLimit", &unsampled).is_none());
+    assert!(always.start_decision_span("ShouldRateLimit", &HeaderMap::new()).is_some());
+    assert!(always.start_decision_span("ShouldRateLimit", &headers("nonsense")).is_some());
 }
 
 #[test]
@@ -188,7 +188,7 @@ fn off_is_off() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let traces = Traces::start(&config::Traces::default(), runtime.handle()).unwrap();
     assert!(!traces.is_enabled());
-    assert!(traces.start_decision_span(&HeaderMap::new()).is_none());
+    assert!(traces.start_decision_span("ShouldRateLimit", &HeaderMap::new()).is_none());
     traces.shutdown(SOON);
 }
 
@@ -201,7 +201,7 @@ fn a_collector_that_is_away_costs_spans_and_nothing_else() {
     let traces = Traces::start(&away, runtime.handle()).unwrap();
     let began = Instant::now();
     for _ in 0..10_000 {
-        drop(traces.start_decision_span(&HeaderMap::new()));
+        drop(traces.start_decision_span("ShouldRateLimit", &HeaderMap::new()));
     }
     // The queue holds fewer, and no span waited for the collector, which takes its whole timeout to give up.
     assert!(began.elapsed() < away.timeout, "{:?}", began.elapsed());

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 
 use super::access::Access;
+use super::ext_authz::ExtAuthz;
 use super::health::Health;
+use super::lists::ListsHandle;
 use super::rule_store::RuleStore;
 use crate::config::Config;
 use crate::counters::choice::Counters;
@@ -23,6 +25,10 @@ pub type Limiter = crate::limiter::Limiter<Counters>;
 pub struct Context {
     /// Decides.
     pub limiter: Arc<Limiter>,
+    /// What requests that Envoy describes as a whole become, and how they are answered.
+    pub ext_authz: ExtAuthz,
+    /// Who is turned away, or let through without counting.
+    pub lists: ListsHandle,
     /// The settings.
     pub config: Arc<Config>,
     /// What is measured.

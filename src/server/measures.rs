@@ -10,7 +10,7 @@ use axum::routing::get;
 use super::Context;
 use super::rules::standing;
 use super::tls::TlsAcceptor;
-use super::workers::{Load, Refused};
+use super::workers::{AnsweredBy, Load, Refused};
 use crate::core::clock::SystemClock;
 use crate::core::spec::FailureMode;
 use crate::counters::breaker::{Breaker, BreakerState};
@@ -49,6 +49,11 @@ pub fn register(context: &Arc<Context>, loads: &[Arc<Load>], refused: Arc<Refuse
     metrics.counters("worker_requests", "Requests for decisions over gRPC", "worker", move || {
         let requests = workers.iter().map(|load| load.requests());
         requests.enumerate().map(|(worker, count)| (worker.to_string(), count)).collect()
+    });
+    let workers = loads.to_vec();
+    metrics.counters("ext_authz_answers", "Answers of external authorization", "answered_by", move || {
+        let answers = |by| workers.iter().map(|load| load.checks(by)).sum();
+        AnsweredBy::ALL.iter().map(|&by| (by.name().to_owned(), answers(by))).collect()
     });
     metrics
         .counter("refused_connections", "gRPC connections closed because there were too many", move || refused.count());

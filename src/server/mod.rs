@@ -1,7 +1,7 @@
 //! Translates protocols to and from the limiter, and holds no policy.
 //!
-//! [`start`] puts one process together: the workers that answer Envoy ([`workers`], [`connection`], [`rls`]), and
-//! beside them, on a runtime of its own, whatever is not in the path of a request: the HTTP and administration
+//! [`start`] puts one process together: the workers that answer Envoy ([`workers`], [`connection`], [`grpc`], [`rls`],
+//! [`ext_authz`]), and beside them, on a runtime of its own, whatever is not in the path of a request: the HTTP and administration
 //! listeners, loading of rules, sweeping of counters, renewal of certificates.
 
 pub mod access;
@@ -10,10 +10,13 @@ pub mod body;
 pub mod connection;
 pub mod context;
 mod counters;
+pub mod ext_authz;
+pub mod grpc;
 pub mod headers;
 pub mod health;
 pub mod http;
 pub mod listener;
+pub mod lists;
 mod measures;
 pub mod patient;
 pub mod preface;
@@ -43,9 +46,12 @@ use self::access::Access;
 use self::connection::Shared;
 pub use self::context::Context;
 use self::context::Limiter;
+use self::ext_authz::{Authorization, ExtAuthz, SetupError};
+use self::grpc::Calls;
 use self::health::{Health, HealthService};
 use self::http::listener::{Bounds, HttpListener, serve};
 use self::listener::{BindError, GrpcListener, UnixSocket, bind_tcp};
+use self::lists::ListsHandle;
 use self::rls::RateLimitService;
 use self::rule_store::RuleStore;
 use self::shutdown::{Phase, Shutdown};
@@ -95,6 +101,9 @@ pub enum StartError {
     /// There are no rules anywhere, and the settings ask for some.
     #[error("there are no rules to start with (rules.required): {0}")]
     NoRules(String),
+    /// The `ext_authz` section cannot be used.
+    #[error(transparent)]
+    ExtAuthz(#[from] SetupError),
     /// Reflection cannot be served.
     #[error(transparent)]
     Reflection(#[from] reflection::Error),
@@ -229,7 +238,9 @@ pub fn start(config: Config) -> Result<Running, StartError> {
         .add_service(reflection::v1alpha()?)
         .prepare();
     let shutdown = Shutdown::default();
-    let shared = |load| Shared {
+    let shared = |load: Arc<Load>| Shared {
+        calls: Calls::new(Arc::clone(&context)),
+        ext_authz: Authorization::new(Arc::clone(&context), Arc::clone(&load)),
         rls: RateLimitService::new(Arc::clone(&context)),
         routes: routes.clone(),
         load,
@@ -304,6 +315,8 @@ fn assemble(
     let store = counters::open(config, workers)?;
     Ok(Context {
         limiter: Arc::new(Limiter::new(store, options, Arc::clone(&decisions))),
+        ext_authz: ExtAuthz::new(config)?,
+        lists: ListsHandle::default(),
         config: Arc::clone(config),
         metrics: Arc::new(Metrics::new(decisions, Arc::new(RuleLoads::default()))),
         health: Arc::new(Health::default()),

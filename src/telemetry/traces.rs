@@ -104,13 +104,13 @@ impl Traces {
         self.0.is_some()
     }
 
-    /// Starts the span of a decision, below the one that `traceparent` among the call's headers names. `None` when
-    /// traces are off, the caller did not sample its trace, or chance says so.
+    /// Starts the span of a decision that `method` asks for, below the one that `traceparent` among the call's headers
+    /// names. `None` when traces are off, the caller did not sample its trace, or chance says so.
     #[must_use]
-    pub fn start_decision_span(&self, headers: &HeaderMap) -> Option<DecisionSpan> {
+    pub fn start_decision_span(&self, method: &'static str, headers: &HeaderMap) -> Option<DecisionSpan> {
         let tracing = self.0.as_ref()?;
         let parent = tracing.propagator.extract_with_context(&Context::new(), &Headers(headers));
-        let builder = tracing.tracer.span_builder("ShouldRateLimit").with_kind(SpanKind::Server);
+        let builder = tracing.tracer.span_builder(method).with_kind(SpanKind::Server);
         let span = builder.start_with_context(&tracing.tracer, &parent);
         span.is_recording().then_some(DecisionSpan(span))
     }
@@ -149,7 +149,7 @@ impl DecisionSpan {
         self.0.set_attribute(KeyValue::new("ratelimit.descriptors", i64::try_from(descriptors).unwrap_or(i64::MAX)));
     }
 
-    /// What was answered, `ok` or `over_limit`.
+    /// What was answered: `ok` or `over_limit`; `not_asked`, `allow_list` or `deny_list`, where no limit was asked.
     pub fn outcome(&mut self, outcome: &'static str) {
         self.0.set_attribute(KeyValue::new("ratelimit.outcome", outcome));
     }

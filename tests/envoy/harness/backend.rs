@@ -15,8 +15,9 @@ use tokio::sync::oneshot;
 
 use super::Site;
 
-/// Answers everything with 200, `/v1/...` as a language model that used as many tokens as `x-tokens` says, and gRPC
-/// health checks; over HTTP/1.1 and HTTP/2. It runs on a thread of its own, as the other servers do.
+/// Answers everything with 200, `/v1/...` as a language model that used as many tokens as `x-tokens` says, `/echo` with
+/// the headers that came, and gRPC health checks; over HTTP/1.1 and HTTP/2. It runs on a thread of its own, as the other
+/// servers do.
 pub struct Backend {
     pub address: SocketAddr,
     requests: Arc<AtomicUsize>,
@@ -72,6 +73,7 @@ fn app() -> Router {
     tonic::service::Routes::new(health)
         .into_axum_router()
         .route("/v1/{*path}", post(model).get(model))
+        .route("/echo", any(echo))
         .fallback(any(|| async { "served\n" }))
 }
 
@@ -82,6 +84,12 @@ async fn count(
 ) -> axum::response::Response {
     requests.fetch_add(1, Ordering::Relaxed);
     next.run(request).await
+}
+
+/// A list of values for each name.
+async fn echo(headers: HeaderMap) -> Json<Value> {
+    let values = |name| headers.get_all(name).iter().map(|value| String::from_utf8_lossy(value.as_bytes()));
+    Json(headers.keys().map(|name| (name.to_string(), json!(values(name).collect::<Vec<_>>()))).collect())
 }
 
 async fn model(headers: HeaderMap) -> Json<Value> {

@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use bytes::Bytes;
 use http::header::HOST;
-use http::{HeaderMap, HeaderValue, Request, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
 use http_body_util::{BodyExt, Empty};
 use hyper_util::rt::TokioIo;
 use tokio::net::{TcpSocket, TcpStream};
@@ -71,7 +71,12 @@ impl Client {
     }
 
     pub async fn try_get(&self, path: &str, headers: &[(&str, &[u8])]) -> anyhow::Result<Answer> {
-        let mut request = Request::get(path).header(HOST, "test");
+        self.send(Method::GET, path, headers).await
+    }
+
+    /// Any method, without a body.
+    pub async fn send(&self, method: Method, path: &str, headers: &[(&str, &[u8])]) -> anyhow::Result<Answer> {
+        let mut request = Request::builder().method(method).uri(path).header(HOST, "test");
         for (name, value) in headers {
             request = request.header(*name, HeaderValue::from_bytes(value)?);
         }

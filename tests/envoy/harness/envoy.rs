@@ -46,6 +46,11 @@ impl Configuration {
         Self::read("token-budget.yaml").patient()
     }
 
+    /// `ext-authz.yaml`, with more time for decisions.
+    pub fn ext_authz() -> Self {
+        Self::read("ext-authz.yaml").patient()
+    }
+
     /// With more time for decisions.
     pub fn patient(self) -> Self {
         self.replace("timeout: 0.02s", "timeout: 10s")
@@ -157,9 +162,11 @@ impl Envoy {
 
     /// Fails unless Envoy got a decision for every request.
     pub async fn assert_no_decision_was_lost(&self) {
-        for name in ["error", "failure_mode_allowed"] {
-            let name = format!("cluster.backend.ratelimit.{name}");
-            assert_eq!(self.stat(&name).await, 0, "{name}");
+        for filter in ["ratelimit", "ext_authz"] {
+            for name in ["error", "failure_mode_allowed"] {
+                let name = format!("cluster.backend.{filter}.{name}");
+                assert_eq!(self.stat(&name).await, 0, "{name}");
+            }
         }
     }
 }

@@ -47,9 +47,9 @@ impl std::ops::Deref for Message<'_> {
 }
 
 impl Assembly {
-    /// The call's message, of at most `max` bytes.
-    pub(super) async fn read(&self, body: Incoming, max: usize) -> Result<Message<'_>, Status> {
-        let mut reading = pin!(self.read_slowly(body, max));
+    /// The message of a call of `method`, of at most `max` bytes.
+    pub(super) async fn read(&self, body: Incoming, max: usize, method: &str) -> Result<Message<'_>, Status> {
+        let mut reading = pin!(self.read_slowly(body, max, method));
         // Envoy's message comes with its headers: no timer for what is already here.
         let ready = std::future::poll_fn(|context| match reading.as_mut().poll(context) {
             Poll::Ready(message) => Poll::Ready(Some(message)),
@@ -64,7 +64,7 @@ impl Assembly {
         })
     }
 
-    async fn read_slowly(&self, mut body: Incoming, max: usize) -> Result<Message<'_>, Status> {
+    async fn read_slowly(&self, mut body: Incoming, max: usize, method: &str) -> Result<Message<'_>, Status> {
         let mut message = Message { bytes: next(&mut body).await?.ok_or_else(incomplete)?, room: None };
         if message.len() < PREFIX {
             message = self.extend(message, &mut body, PREFIX).await?;
@@ -82,7 +82,7 @@ impl Assembly {
             }
         }
         if excess {
-            return Err(Status::invalid_argument("ShouldRateLimit takes one message, and more came"));
+            return Err(Status::invalid_argument(format!("{method} takes one message, and more came")));
         }
         message.bytes = message.bytes.slice(PREFIX..);
         Ok(message)

@@ -1,4 +1,5 @@
-//! Which rule decided, as a `google.protobuf.Struct` for Envoy's access log (`envoy.filters.http.ratelimit`).
+//! Which rule decided, as a `google.protobuf.Struct` for Envoy's access log: the dynamic metadata of
+//! `envoy.filters.http.ratelimit` and `envoy.filters.http.ext_authz`.
 
 use std::borrow::Cow;
 
@@ -13,7 +14,7 @@ use crate::wire::Writer;
 const MAX_DEPTH: usize = 32;
 
 /// The fields of the struct, into `out`.
-pub(super) fn encode(out: &mut Writer, decision: &Decision<'_>, revision: u64) {
+pub fn encode(out: &mut Writer, decision: &Decision<'_>, revision: u64) {
     text(out, "code", if decision.code == Code::Ok { "OK" } else { "OVER_LIMIT" });
     if let Some(domain) = decision.domain {
         text(out, "domain", &domain.name);
@@ -57,7 +58,8 @@ fn field(out: &mut Writer, key: &str, value: impl FnOnce(&mut Writer)) {
     });
 }
 
-fn text(out: &mut Writer, key: &str, text: &str) {
+/// A field that is a text.
+pub fn text(out: &mut Writer, key: &str, text: &str) {
     field(out, key, |value| value.bytes_always(STRING, text.as_bytes()));
 }
 
