@@ -21,6 +21,8 @@ pub enum Keys {
     One,
     /// Any of so many, all alike.
     Uniform(u64),
+    /// One after the other, as many as there are requests: each once.
+    InTurn,
     /// Of so many, the more often the smaller their number, by a Zipf distribution with this exponent.
     Zipf(u64, f64),
 }
@@ -121,9 +123,11 @@ fn shares(keys: Keys) -> Vec<f64> {
 }
 
 impl Clients {
-    fn next(&mut self) -> u64 {
+    /// The client of the request with this number.
+    fn next(&mut self, request: u64) -> u64 {
         match self.keys {
             Keys::One => 0,
+            Keys::InTurn => request,
             Keys::Uniform(count) => self.random.u64(..count),
             Keys::Zipf(..) => {
                 let chosen = self.random.f64();
@@ -193,7 +197,7 @@ async fn stream_of(
             tokio::time::sleep_until(due.into()).await;
         }
         let asked = Instant::now();
-        match ask(&mut sender, template.fill(|| clients.next())).await {
+        match ask(&mut sender, template.fill(|| clients.next(number))).await {
             Some(1) => answers.ok += 1,
             Some(2) => answers.over_limit += 1,
             _ => answers.failed += 1,

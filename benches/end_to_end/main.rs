@@ -14,7 +14,7 @@
 //! `-- --scenario workers` compares one worker with two, and a load on many connections with the same on one.
 //! `-- --scenario redis` has the counters in Redis, for several kinds of traffic (`--only` names some), in turn on one
 //! server, a cluster, and a cluster with buckets (`--on single,cluster,buckets` names some,
-//! `memory` is for comparison), as fast as it goes or at `--rate N` requests a second.
+//! `memory` and `direct`, which is Redis without Tidegate, are for comparison), as fast as it goes or at `--rate N` requests a second.
 //! `-- --scenario live` changes rules in Postgres through the API of three replicas (`--changes N`), and `-- --scenario
 //! million` does so among a million rules; both start a PostgreSQL (Debian package `postgresql`).
 //! `-- --scenario reload` replaces a file of 100 000 rules while the server is under full load.
@@ -28,6 +28,7 @@ mod redis_support;
 #[path = "../support/mod.rs"]
 mod support;
 
+mod direct;
 mod driver;
 mod live;
 mod load;

@@ -5,6 +5,7 @@
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 
+use crate::direct;
 use crate::driver::{self, Answers, Keys, Traffic};
 use crate::load::percentile;
 use crate::redis_support::{Cluster, Redis};
@@ -20,6 +21,8 @@ struct Case {
     descriptors: usize,
     /// Hits that a key may have of all that are sent; `None` is enough for everybody.
     share_allowed: Option<f64>,
+    /// Every key has been asked about before, so that its counters are there.
+    known: bool,
 }
 
 const MILLION: u64 = 1_000_000;
@@ -29,10 +32,19 @@ fn cases() -> Vec<Case> {
     let algorithms = ["fixed_window", "sliding_window_log", "sliding_window_counter", "token_bucket", "leaky_bucket"];
     for algorithm in algorithms {
         let uniform = Keys::Uniform(MILLION);
-        cases.push(Case { name: "1M uniform", algorithm, keys: uniform, descriptors: 2, share_allowed: None });
+        for (name, known) in [("1M uniform", false), ("1M uniform, known", true)] {
+            cases.push(Case { name, algorithm, keys: uniform, descriptors: 2, share_allowed: None, known });
+        }
     }
     for algorithm in ["fixed_window", "token_bucket", "sliding_window_log"] {
-        cases.push(Case { name: "hot key", algorithm, keys: Keys::One, descriptors: 2, share_allowed: None });
+        cases.push(Case {
+            name: "hot key",
+            algorithm,
+            keys: Keys::One,
+            descriptors: 2,
+            share_allowed: None,
+            known: false,
+        });
     }
     let fixed = |name, keys, descriptors, share_allowed| Case {
         name,
@@ -40,6 +52,7 @@ fn cases() -> Vec<Case> {
         keys,
         descriptors,
         share_allowed,
+        known: false,
     };
     cases.push(fixed("1M uniform", Keys::Uniform(MILLION), 1, None));
     cases.push(fixed("hot key", Keys::One, 1, None));
@@ -74,6 +87,13 @@ pub fn run(options: &Options) {
         header();
         for case in chosen(options) {
             measure(&case, options, &[], &[]);
+        }
+    }
+    if asked("direct") {
+        println!("straight to a single server, for comparison\n");
+        header();
+        for keys in [Keys::One, Keys::Uniform(MILLION)] {
+            direct::run(options, keys);
         }
     }
     if asked("single") {
@@ -149,7 +169,9 @@ fn measure(case: &Case, options: &Options, settings: &[(&str, String)], redis: &
         streams: 32,
         rate: options.rate,
     };
-    if case.share_allowed.is_none() {
+    if case.known {
+        driver::run(address, Traffic { keys: Keys::InTurn, requests: MILLION, rate: 0, ..traffic });
+    } else if case.share_allowed.is_none() {
         driver::run(address, Traffic { requests: requests / 10, rate: 0, ..traffic });
     }
     let local = |metrics: &Metrics| metrics.get("tidegate_failure_mode_answers_total{mode=\"local\"}");

@@ -1,6 +1,7 @@
 //! What the types alone do not say: ranges, and what must hold between fields.
 
 mod database;
+mod ext_authz;
 mod redis;
 
 use std::borrow::Cow;
@@ -73,6 +74,7 @@ pub(super) fn validate(config: &Config) -> Vec<(Field, String)> {
     listeners(config, &mut found);
     rules(config, &mut found);
     limiter(config, &mut found);
+    ext_authz::check(config, &mut found);
     redis::check(config, &mut found);
     database::check(config, &mut found);
     found.at_most("shutdown.drain_period", config.shutdown.drain_period, HOUR);
