@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use crate::harness::{Client, Configuration, Envoy, Site, Tidegate, TidegateOptions, eventually, repository};
-use crate::issuer::Issuer;
 use crate::service::Service;
+use crate::tokens::Issuer;
 
 /// What a chain is started with. The default is what the files say, but for more time for decisions: a test machine may
 /// be busy.
@@ -17,7 +17,7 @@ pub struct Plan {
     pub sidecar: Configuration,
     /// Files or folders with rules.
     pub rules: PathBuf,
-    /// Settings in YAML, beside those of `tidegate-mesh.yaml`.
+    /// Settings in YAML, beside those of `tidegate/mesh.yaml`.
     pub settings: String,
     pub tidegates: usize,
     /// Where the first Tidegate listens; anywhere by default.
@@ -58,10 +58,10 @@ pub struct Chain {
     pub sidecar: Envoy,
     pub tidegates: Vec<Tidegate>,
     pub service: Service,
-    pub issuer: Issuer,
+    issuer: Issuer,
     /// How a further Tidegate, or one that starts anew, is started.
     rules: PathBuf,
-    config: PathBuf,
+    settings: String,
     site: Site,
 }
 
@@ -74,13 +74,11 @@ impl Chain {
         let site = Site::new();
         let service = Service::start(&site);
         let issuer = Issuer::new();
-        let config = site.path("tidegate.yaml");
-        let settings = std::fs::read_to_string(repository("deploy/envoy/tidegate-mesh.yaml")).unwrap();
-        std::fs::write(&config, settings + &plan.settings).unwrap();
+        let settings = std::fs::read_to_string(repository("deploy/envoy/tidegate/mesh.yaml")).unwrap() + &plan.settings;
         let mut tidegates = Vec::new();
         for number in 0..plan.tidegates {
             let address = plan.tidegate_at.filter(|_| number == 0).unwrap_or_else(|| site.free_address());
-            tidegates.push(start_tidegate(&site, address, &plan.rules, &config).await);
+            tidegates.push(start_tidegate(&site, address, &plan.rules, &settings).await);
         }
         let asked: Vec<_> = match plan.asked {
             Some(address) => vec![address],
@@ -91,10 +89,10 @@ impl Chain {
         let [inner_address, sidecar_address] = [site.free_address(), site.free_address()];
         let edge = plan.edge.address("where clients connect", &[site.free_address()]);
         let edge = edge.address("the next proxy", &[inner_address]);
-        let keys = format!("inline_string: '{}'", issuer.keys());
-        let example = edge.text().lines().find_map(|line| line.trim().strip_prefix("inline_string: '")).unwrap();
-        let example = format!("inline_string: '{example}");
-        let edge = edge.replace(&example, &keys);
+        let [x, y] = issuer.coordinates();
+        let edge = edge
+            .replace("-eeXLQgDn6cYMPhSUknxxWSQHXcnYPk6NNMWVUVO8Qs", &x)
+            .replace("IXbyIM4xYrMjIhNIw4NmQ9T91SloJF8b8qwmVq-W8wc", &y);
         let inner = plan.inner.address("where the edge connects", &[inner_address]);
         let inner = inner.address("the next proxy", &[sidecar_address]);
         let sidecar = plan.sidecar.address("where the inner gateway connects", &[sidecar_address]);
@@ -112,11 +110,16 @@ impl Chain {
         let sidecar = start("sidecar", sidecar).await;
         let inner = start("inner", inner).await;
         let edge = start("edge", edge).await;
-        let chain = Self { edge, inner, sidecar, tidegates, service, issuer, rules: plan.rules, config, site };
+        let chain = Self { edge, inner, sidecar, tidegates, service, issuer, rules: plan.rules, settings, site };
         for envoy in chain.envoys() {
             envoy.finds_healthy("tidegate", chain.tidegates.len() as u64).await;
         }
         chain
+    }
+
+    /// An `authorization` header of this user.
+    pub fn token(&self, user: &str) -> String {
+        self.issuer.bearer(serde_json::json!({ "sub": user }))
     }
 
     /// A client with the given address: every address is another client.
@@ -131,7 +134,7 @@ impl Chain {
     /// Starts Tidegate anew at the address of one that has ended.
     pub async fn restart(&mut self, replica: usize) {
         let address = self.tidegates[replica].grpc;
-        self.tidegates[replica] = start_tidegate(&self.site, address, &self.rules, &self.config).await;
+        self.tidegates[replica] = start_tidegate(&self.site, address, &self.rules, &self.settings).await;
     }
 
     /// How often each rule of a domain has counted, in all replicas: `remote_address` 3.
@@ -166,9 +169,9 @@ impl Chain {
     }
 }
 
-async fn start_tidegate(site: &Site, address: SocketAddr, rules: &Path, config: &Path) -> Tidegate {
-    let options =
-        TidegateOptions { rules: rules.to_owned(), config: Some(config.to_owned()), ..TidegateOptions::default() };
+async fn start_tidegate(site: &Site, address: SocketAddr, rules: &Path, settings: &str) -> Tidegate {
+    let file = Some(settings.to_owned());
+    let options = TidegateOptions { rules: rules.to_owned(), file, ..TidegateOptions::default() };
     Tidegate::start_at(site, address, options).await
 }
 

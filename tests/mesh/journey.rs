@@ -11,7 +11,7 @@ fn hits(of: &[(&str, u64)]) -> Vec<(String, u64)> {
 #[tokio::test]
 async fn each_hop_asks_once_and_in_a_domain_of_its_own() {
     let chain = Chain::start().await;
-    let token = chain.issuer.bearer("alice");
+    let token = chain.token("alice");
     let answer = chain.client(1).get("/orders/7", &[("authorization", &token)]).await;
     assert_eq!((answer.status.as_u16(), &answer.body[..]), (200, &b"served\n"[..]));
 
@@ -119,7 +119,7 @@ async fn what_a_client_says_of_itself_reaches_nobody() {
         ("baggage", "user=root"),
     ];
     assert_eq!(client.status("/orders/1", &forged).await, 200);
-    let token = chain.issuer.bearer("alice");
+    let token = chain.token("alice");
     let with_token: Vec<_> = forged.iter().copied().chain([("authorization", &*token)]).collect();
     assert_eq!(client.status("/", &with_token).await, 200);
 

@@ -14,9 +14,10 @@
 mod harness;
 #[path = "../redis_support/mod.rs"]
 mod redis_support;
+#[path = "../envoy/ext_authz/tokens.rs"]
+mod tokens;
 
 mod chain;
-mod issuer;
 mod service;
 mod speech;
 

@@ -93,7 +93,7 @@ async fn health(chain: &Chain, number: u8) -> HealthClient<Channel> {
 
 fn with_token(chain: &Chain, user: &str) -> tonic::Request<HealthCheckRequest> {
     let mut request = tonic::Request::new(HealthCheckRequest::default());
-    let token = MetadataValue::try_from(chain.issuer.bearer(user)).unwrap();
+    let token = MetadataValue::try_from(chain.token(user)).unwrap();
     request.metadata_mut().insert("authorization", token);
     request
 }

@@ -103,7 +103,7 @@ async fn a_rolling_restart_fails_no_request_and_changes_no_decision() {
     let mut chain = Chain::start_with(plan).await;
 
     let edge = chain.edge.address;
-    let token = chain.issuer.bearer("runner");
+    let token = chain.token("runner");
     // From a new address each time, or from one and the same.
     let wandering = move |sent: usize| {
         let [.., high, low] = sent.to_be_bytes();
