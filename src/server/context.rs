@@ -27,8 +27,6 @@ pub struct Context {
     pub limiter: Arc<Limiter>,
     /// What requests that Envoy describes as a whole become, and how they are answered.
     pub ext_authz: ExtAuthz,
-    /// Who is turned away, or let through without counting.
-    pub lists: ListsHandle,
     /// The settings.
     pub config: Arc<Config>,
     /// What is measured.
@@ -45,6 +43,8 @@ pub struct Context {
     pub rule_store: Option<RuleStore>,
     /// What is in force of rules that come from a repository.
     pub live: Option<Live>,
+    /// Who is turned away, or let through without counting, by external authorization.
+    pub lists: Arc<ListsHandle>,
     /// Starts spans of decisions.
     pub traces: Traces,
 }

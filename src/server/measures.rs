@@ -33,6 +33,7 @@ pub fn register(context: &Arc<Context>, loads: &[Arc<Load>], refused: Arc<Refuse
     metrics.counter("evicted_counters", "Counters evicted to make room", store(|stats| stats.least_consumed));
     metrics.counter("overflowed_hits", "Hits counted on shared counters", store(|stats| stats.overflowed));
 
+    context.lists.register(metrics);
     if let Some(live) = &context.live {
         standing::register(metrics, live);
     }

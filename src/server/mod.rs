@@ -62,7 +62,7 @@ use crate::limiter::LimiterOptions;
 use crate::rules::live::Live;
 use crate::rules::report::Report;
 use crate::rules::repository::RepositoryError;
-use crate::rules::watch::Watcher;
+use crate::rules::watch::{Options, Watcher};
 use crate::telemetry::decisions::{DecisionMetrics, DecisionMetricsOptions};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::rule_loads::RuleLoads;
@@ -104,6 +104,9 @@ pub enum StartError {
     /// The `ext_authz` section cannot be used.
     #[error(transparent)]
     ExtAuthz(#[from] SetupError),
+    /// The lists of external authorization cannot be used.
+    #[error(transparent)]
+    Lists(#[from] lists::ListsError),
     /// Reflection cannot be served.
     #[error(transparent)]
     Reflection(#[from] reflection::Error),
@@ -134,6 +137,7 @@ pub struct Running {
     http_tls: Option<TlsAcceptor>,
     shutdown: Shutdown,
     _watcher: Option<Watcher>,
+    _lists_watcher: Option<Watcher>,
     _background: Background,
 }
 
@@ -222,7 +226,8 @@ pub fn start(config: Config) -> Result<Running, StartError> {
     };
     let rule_store = kept.as_ref().map(rules::kept::Kept::rule_store);
     let live = kept.as_ref().map(|kept| kept.live.clone());
-    let context = Arc::new(assemble(&config, count, traces, rule_store, live)?);
+    let (lists, lists_watcher) = lists::open(&config.ext_authz, Options::default())?;
+    let context = Arc::new(assemble(&config, count, traces, rule_store, live, lists)?);
     let first = sources.as_ref().map(|sources| rules::files::load_first(&context, sources)).transpose()?.flatten();
     let (tls, reloader) = load_tls(config.grpc.tls.as_ref(), Port::Grpc)?;
     let (http_tls, http_reloader) = load_tls(config.http.tls.as_ref(), Port::Http)?;
@@ -259,6 +264,7 @@ pub fn start(config: Config) -> Result<Running, StartError> {
         http_tls,
         shutdown: shutdown.clone(),
         _watcher: watcher,
+        _lists_watcher: lists_watcher,
         _background: background,
     };
     measures::register(&context, running.loads(), workers.refused(), &[running.tls(), running.http_tls()]);
@@ -297,6 +303,7 @@ fn assemble(
     traces: Traces,
     rule_store: Option<RuleStore>,
     live: Option<Live>,
+    lists: Arc<ListsHandle>,
 ) -> Result<Context, StartError> {
     let metrics = &config.telemetry.metrics;
     let decisions = Arc::new(DecisionMetrics::new(DecisionMetricsOptions {
@@ -316,7 +323,6 @@ fn assemble(
     Ok(Context {
         limiter: Arc::new(Limiter::new(store, options, Arc::clone(&decisions))),
         ext_authz: ExtAuthz::new(config)?,
-        lists: ListsHandle::default(),
         config: Arc::clone(config),
         metrics: Arc::new(Metrics::new(decisions, Arc::new(RuleLoads::default()))),
         health: Arc::new(Health::default()),
@@ -328,6 +334,7 @@ fn assemble(
         ),
         rule_store,
         live,
+        lists,
         traces,
     })
 }

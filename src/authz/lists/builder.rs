@@ -67,9 +67,9 @@ impl ListsBuilder {
         *len += 1;
     }
 
-    /// Takes the entries of a text, one a line. Every mistake is handed to `mistake` with the number of its line,
-    /// counted from 1; after [`EntryError::TooMany`], the rest is not read.
-    pub fn add_text(&mut self, kind: ListKind, text: &str, mut mistake: impl FnMut(usize, EntryError)) {
+    /// Takes the entries of a text, one a line. Every mistake is handed to `mistake` with its line and that line's
+    /// number, counted from 1; after [`EntryError::TooMany`], the rest is not read.
+    pub fn add_text(&mut self, kind: ListKind, text: &str, mut mistake: impl FnMut(usize, &str, EntryError)) {
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         for (index, line) in text.lines().enumerate() {
             let taken = match Entry::parse(line) {
@@ -79,7 +79,7 @@ impl ListsBuilder {
             };
             if let Err(error) = taken {
                 let end = error == EntryError::TooMany;
-                mistake(index + 1, error);
+                mistake(index + 1, line, error);
                 if end {
                     return;
                 }

@@ -14,8 +14,8 @@ const NOW: u64 = 1_900_000_000;
 fn read(deny: &str, allow: &str) -> (Lists, Vec<(usize, EntryError)>) {
     let mut builder = ListsBuilder::new(false);
     let mut mistakes = Vec::new();
-    builder.add_text(ListKind::Deny, deny, |line, error| mistakes.push((line, error)));
-    builder.add_text(ListKind::Allow, allow, |line, error| mistakes.push((line, error)));
+    builder.add_text(ListKind::Deny, deny, |line, _, error| mistakes.push((line, error)));
+    builder.add_text(ListKind::Allow, allow, |line, _, error| mistakes.push((line, error)));
     (builder.build(), mistakes)
 }
 

@@ -66,6 +66,7 @@ pub async fn readyz(State(api): State<Arc<Api>>, RawQuery(query): RawQuery) -> R
             // The rules in force are older than the files, which have mistakes.
             "outdated": api.context.reloads.failure().is_some(),
         },
+        "lists": api.context.lists.document(),
         "counters": crate::server::counters::state(&api.context),
     });
     (status, Json(details)).into_response()
