@@ -10,7 +10,11 @@ use axum::Router;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::routing::{any, post};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto;
+use hyper_util::service::TowerToHyperService;
 use serde_json::{Value, json};
+use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
 use super::Site;
@@ -41,10 +45,9 @@ impl Backend {
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
-                let listener = tokio::net::TcpListener::from_std(listener).unwrap();
-                let serve = axum::serve(listener, app);
+                let listener = TcpListener::from_std(listener).unwrap();
                 tokio::select! {
-                    result = async { serve.await } => result.unwrap(),
+                    () = accept(listener, app) => {}
                     _ = stopped => {}
                 }
             });
@@ -65,6 +68,21 @@ impl Drop for Backend {
             // It can only have panicked, which its message on standard error tells.
             let _ = thread.join();
         }
+    }
+}
+
+/// Takes more and larger headers than Envoy lets through.
+async fn accept(listener: TcpListener, app: Router) {
+    loop {
+        let (stream, _) = listener.accept().await.unwrap();
+        let service = TowerToHyperService::new(app.clone());
+        tokio::spawn(async move {
+            let mut server = auto::Builder::new(TokioExecutor::new());
+            server.http1().max_headers(200);
+            server.http2().max_header_list_size(1 << 20);
+            // How a connection ends is the client's business.
+            let _ = server.serve_connection_with_upgrades(TokioIo::new(stream), service).await;
+        });
     }
 }
 
