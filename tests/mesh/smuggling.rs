@@ -16,7 +16,7 @@ fn few_per_address() -> TempDir {
             "requests_per_unit: 100, algorithm: sliding_window_log, over: drop }\n\n  # Every user",
             "requests_per_unit: 5, algorithm: sliding_window_log, over: drop }\n\n  # Every user",
         );
-        let metrics = "  - key: remote_address\n";
+        let metrics = "\n  - key: remote_address\n";
         let rules = rules.replacen(metrics, &format!("{metrics}    detailed_metric: true\n"), 1);
         std::fs::write(folder.path().join(name), rules).unwrap();
     }
@@ -76,7 +76,7 @@ fn hostile() -> Vec<Vec<u8>> {
         "x-a: b\r\n folded: yes",
         "x-a: b\r\n\tfolded: yes",
         "x-a: b\rx-injected: yes",
-        "x-a: b\nx-injected: yes",
+        "x-a: b\nx-b: a line of its own to Envoy",
         "x-a: b\0x-injected: yes",
         "x-a\0: b",
         "x-a : b",

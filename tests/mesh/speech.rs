@@ -15,6 +15,9 @@ use crate::harness::{Answer, Client};
 /// Longer than any answer takes, also on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// How long a client waits for an answer to what may be no request.
+const GIVES_UP: Duration = Duration::from_secs(2);
+
 /// A connection whose bytes the test chooses.
 pub struct Raw {
     stream: TcpStream,
@@ -51,6 +54,11 @@ impl Raw {
         self.text()
     }
 
+    /// Waits for the head of an answer, or the end of the connection.
+    async fn head(&mut self) {
+        while !self.text().contains("\r\n\r\n") && matches!(self.stream.read_buf(&mut self.received).await, Ok(1..)) {}
+    }
+
     /// What has been received so far.
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.received).into_owned()
@@ -66,10 +74,12 @@ impl Raw {
     }
 }
 
-/// Everything that is answered to these bytes.
+/// Everything that is answered to these bytes. Where no answer comes, as they are only the beginning of a request, the
+/// client gives up.
 pub async fn answered(client: &Client, bytes: &[u8]) -> String {
     let mut raw = Raw::connect(client).await;
     raw.send(bytes).await;
+    let _ = timeout(GIVES_UP, raw.head()).await;
     raw.finish().await;
     raw.rest().await
 }
