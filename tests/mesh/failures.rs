@@ -1,10 +1,11 @@
 //! Tidegate is down, slow, or starts again. Each file says what then becomes of requests: the gateways let them pass,
 //! the sidecar refuses them.
 
+use std::net::TcpListener;
 use std::time::Duration;
 
 use crate::chain::{Chain, Plan};
-use crate::harness::{Configuration, eventually};
+use crate::harness::{Client, Configuration, eventually};
 use crate::redis_support::Proxy;
 
 /// Everybody lets requests pass.
@@ -19,15 +20,9 @@ fn closed(gateway: Configuration) -> Configuration {
 
 /// Nobody listens where the Envoys ask.
 fn without_tidegate(plan: Plan) -> Plan {
-    Plan { tidegates: 0, ..plan }.asking_nobody()
-}
-
-impl Plan {
-    fn asking_nobody(self) -> Self {
-        // Bound and dropped.
-        let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        Self { asked: Some(nobody), ..self }
-    }
+    // Bound and dropped.
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    Plan { tidegates: 0, asked: Some(nobody), ..plan }
 }
 
 #[tokio::test]
@@ -91,7 +86,7 @@ async fn while_tidegate_is_slow_every_file_keeps_to_its_mode() {
     let plan = open(Plan::hurried());
     let plan = Plan { edge: closed(plan.edge), ..plan };
     // The chain starts its Tidegate first, and the proxy has to know where.
-    let target = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let target = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let proxy = Proxy::start(target.to_string());
     let asked = Some(proxy.address().parse().unwrap());
     let chain = Chain::start_with(Plan { asked, tidegate_at: Some(target), ..plan }).await;
@@ -108,7 +103,7 @@ async fn while_tidegate_is_slow_every_file_keeps_to_its_mode() {
     assert_eq!((after[0].0 - before[0].0, after[0].1 - before[0].1), (3, 0));
     assert_eq!(chain.service.requests(), served);
     // The others are open: everything gets through.
-    let inner = crate::harness::Client::new(chain.inner.address, [127, 1, 1, 1].into());
+    let inner = Client::new(chain.inner.address, [127, 1, 1, 1].into());
     for _ in 0..3 {
         assert_eq!(inner.status("/", &[]).await, 200);
     }

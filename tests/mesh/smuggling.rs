@@ -7,8 +7,9 @@ use crate::chain::{Chain, Plan};
 use crate::harness::{eventually, repository};
 use crate::speech::{answered, status};
 
-/// Rules of the edge under which five requests exhaust an address, and clients name the series of metrics.
-fn few_per_address() -> TempDir {
+/// Rules of the edge under which five requests exhaust an address, and the values of a descriptor name series of
+/// metrics.
+fn few_per_address(metric: &str) -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     for name in ["edge.yaml", "inner.yaml", "mesh.yaml"] {
         let rules = std::fs::read_to_string(repository(&format!("deploy/envoy/rules/{name}"))).unwrap();
@@ -16,8 +17,8 @@ fn few_per_address() -> TempDir {
             "requests_per_unit: 100, algorithm: sliding_window_log, over: drop }\n\n  # Every user",
             "requests_per_unit: 5, algorithm: sliding_window_log, over: drop }\n\n  # Every user",
         );
-        let metrics = "\n  - key: remote_address\n";
-        let rules = rules.replacen(metrics, &format!("{metrics}    detailed_metric: true\n"), 1);
+        let key = format!("\n  - key: {metric}\n");
+        let rules = rules.replacen(&key, &format!("{key}    detailed_metric: true\n"), 1);
         std::fs::write(folder.path().join(name), rules).unwrap();
     }
     folder
@@ -163,7 +164,7 @@ fn hostile() -> Vec<Vec<u8>> {
 
 #[tokio::test]
 async fn no_shape_of_a_request_escapes_a_limit() {
-    let folder = few_per_address();
+    let folder = few_per_address("remote_address");
     let chain = Chain::start_with(Plan { rules: folder.path().to_owned(), ..Plan::default() }).await;
     let client = chain.client(1);
     assert_eq!(client.allowed("/", &[], 9).await, 5);
@@ -182,6 +183,39 @@ async fn no_shape_of_a_request_escapes_a_limit() {
     }
     assert_eq!(client.status("/", &[]).await, 429);
     chain.assert_no_decision_was_lost().await;
+}
+
+/// A user may have chosen a name, and the issuer signs it.
+#[tokio::test]
+async fn a_name_that_the_issuer_signed_injects_nothing_either() {
+    let folder = few_per_address("user_id");
+    let chain = Chain::start_with(Plan { rules: folder.path().to_owned(), ..Plan::default() }).await;
+    let names = [
+        "alice\r\nx-injected: yes",
+        "alice\nx-injected: yes",
+        "alice\rx-injected: yes",
+        "alice\0x-injected: yes",
+        "\"},{\"injected\":\"yes",
+        "alice\"} 1\ninjected{a=\"b",
+        "alice\\",
+        "\u{7f}\u{85}\u{2028}\u{202e}",
+        "%0d%0ax-injected: yes",
+        "{user_id}",
+        "%REQ(authorization)%",
+        "",
+        " ",
+    ];
+    for (number, name) in (1..).zip(names) {
+        let token = chain.token(name);
+        let answer = chain.client(number).get("/", &[("authorization", &token)]).await;
+        println!("{name:?}: {}", answer.status);
+        assert!(matches!(answer.status.as_u16(), 200 | 400 | 401 | 403 | 503), "{name:?}: {answer:?}");
+        assert!(!answer.headers.contains_key("x-injected"), "{name:?}: {answer:?}");
+    }
+    for request in chain.service.seen() {
+        assert!(!request.headers.contains_key("x-injected"), "{request:?}");
+    }
+    assert_nothing_is_written_between(&chain).await;
 }
 
 #[tokio::test]
@@ -212,16 +246,21 @@ async fn nothing_is_injected_anywhere() {
             .then_some(())
     })
     .await;
+    assert_nothing_is_written_between(&chain).await;
+    chain.assert_no_decision_was_lost().await;
+}
+
+/// Fails unless every line of the access logs and of the metrics is one that the programs meant to write.
+async fn assert_nothing_is_written_between(chain: &Chain) {
     for envoy in chain.envoys() {
-        for line in envoy.access_log(0).await {
+        for line in envoy.access_log(1).await {
             assert!(line.get("injected").is_none() && line.get("time").is_some(), "{line}");
         }
     }
     let metrics = chain.tidegates[0].metrics().await;
-    assert!(metrics.contains(r#"domain="mesh""#));
+    assert!(metrics.contains(r#"tidegate_hits_total{domain="mesh","#));
     for line in metrics.lines().filter(|line| !line.starts_with('#')) {
-        let (_, value) = line.rsplit_once(' ').unwrap();
-        assert!(value.parse::<f64>().is_ok() && !line.contains("injected"), "{line}");
+        let (name, value) = line.rsplit_once(' ').unwrap();
+        assert!(value.parse::<f64>().is_ok() && name.starts_with("tidegate_"), "{line}");
     }
-    chain.assert_no_decision_was_lost().await;
 }

@@ -93,7 +93,6 @@ async fn a_request_is_one_trace_from_the_edge_to_redis() {
     // For each hop: its own span, Tidegate's decision, Redis.
     let spans = eventually("the trace is complete", || async {
         let spans = collector.spans();
-        eprintln!("{:?}", spans.iter().map(|s| (&s.service, &s.span.name)).collect::<Vec<_>>());
         let redis = spans.iter().filter(|sent| sent.span.name == "redis").count();
         let hops = ["gateway-edge", "gateway-inner", "sidecar"];
         let hop = |name: &str| spans.iter().any(|sent| sent.service == name && sent.is_kind(SpanKind::Server));
