@@ -1,9 +1,10 @@
 //! Tidegate: rate limits and external authorization for Envoy and Istio.
 //!
 //! The rooms, from the top; each knows only those below it: [`cli`], [`server`], [`limiter`], [`rules`] and
-//! [`counters`] and [`authz`], [`telemetry`], [`config`], [`core`]. Beside them are [`redis`], how Redis is reached, [`tls`]
+//! [`counters`], [`authz`] and [`anomaly`], [`telemetry`], [`config`], [`core`]. Beside them are [`redis`], how Redis is reached, [`tls`]
 //! towards servers, [`wire`], the encoding of Protocol Buffers, and [`threads`], which tells the kernel who comes first. `docs/architecture.md` walks through them.
 
+pub mod anomaly;
 pub mod authz;
 pub mod cli;
 pub mod config;

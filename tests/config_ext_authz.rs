@@ -2,7 +2,12 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-use tidegate::config::ext_authz::{Descriptor, Hits, HitsOf};
+use prost::Message;
+use prost_types::value::Kind;
+use prost_types::{Struct, Value};
+use tidegate::authz::attributes::Attributes;
+use tidegate::authz::policy::Policy;
+use tidegate::config::ext_authz::{BuiltIn, Descriptor, Hits, HitsOf};
 use tidegate::config::{Config, ConfigErrors, LoadOptions, Loaded};
 
 fn load(yaml: &str, env: &[(&str, &str)]) -> (Result<Loaded, ConfigErrors>, String) {
@@ -291,4 +296,63 @@ fn the_documentation_has_every_setting() {
     check("ext_authz.routes[]", &tree["routes"][0]);
     check("ext_authz.routes[].match", &tree["routes"][0]["match"]);
     assert!(missing.is_empty(), "docs/configuration.md lacks {missing:?}");
+}
+
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).unwrap()
+}
+
+/// What is asked, as `domain: key=value key=value *hits, ...`.
+fn asked(policy: &Policy, attributes: &Attributes<'_>) -> String {
+    let evaluation = policy.evaluate(attributes);
+    let Some(question) = evaluation.question() else { return "nothing".to_owned() };
+    let descriptors = question.descriptors.iter().map(|descriptor| {
+        let entries = descriptor.entries.iter().map(|entry| format!("{}={}", text(entry.key), text(entry.value)));
+        entries.chain(descriptor.hits_addend.map(|hits| format!("*{hits}"))).collect::<Vec<_>>().join(" ")
+    });
+    format!("{}: {}", text(question.domain), descriptors.collect::<Vec<_>>().join(", "))
+}
+
+#[test]
+fn the_example_of_the_documentation_does_what_is_said() {
+    let document = include_str!("../docs/ext-authz.md");
+    let examples: Vec<_> = document.split("```yaml\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
+    assert_eq!(examples.len(), 1);
+    let loaded = load(examples[0], &[]).0.unwrap_or_else(|errors| panic!("{errors}"));
+    let policy = Policy::new(&loaded.config.ext_authz, Some(&[7; 32])).unwrap();
+
+    let text = |text: &str| Value { kind: Some(Kind::StringValue(text.to_owned())) };
+    let nested = |fields: Vec<(&str, Value)>| Struct {
+        fields: fields.into_iter().map(|(key, value)| (key.to_owned(), value)).collect(),
+    };
+    let value = |structure| Value { kind: Some(Kind::StructValue(structure)) };
+    let claims = nested(vec![("sub", text("alice")), ("app", value(nested(vec![("plan", text("pro"))])))]);
+    let claims = nested(vec![("jwt_payload", value(claims))]).encode_to_vec();
+    let mut chat = Attributes { method: b"POST", path: b"/v1/chat/completions", ..Attributes::default() };
+    chat.headers.push((b"x-estimated-tokens", b"2500"));
+    chat.headers.push((b"x-user-id", b"root"));
+    chat.metadata.push((b"envoy.filters.http.jwt_authn", &claims));
+    assert_eq!(asked(&policy, &chat), "llm: plan=pro user=alice *3, user=alice");
+    let mut headers = Vec::new();
+    policy.evaluate(&chat).upstream_headers(|name, value| headers.push((name.to_owned(), value.map(str::to_owned))));
+    let set = |name: &str, value: &str| (name.to_owned(), Some(value.to_owned()));
+    assert_eq!(headers, [("x-estimated-tokens".to_owned(), None), set("x-plan", "pro"), set("x-user-id", "alice")]);
+
+    let mut plain = Attributes { method: b"GET", path: b"//api/./users/%37?x=1", ..Attributes::default() };
+    plain.headers.push((b"x-forwarded-for", b"6.6.6.6, 198.51.100.7"));
+    assert_eq!(asked(&policy, &plain), "edge: remote_address=198.51.100.7");
+    assert_eq!(policy.evaluate(&plain).path, &b"/api/users/7"[..]);
+    plain.metadata.push((b"envoy.filters.http.jwt_authn", &claims));
+    let all = "edge: remote_address=198.51.100.7, user=alice method=GET path=/api/users/{id}";
+    assert_eq!(asked(&policy, &plain), all);
+    plain.path = b"/healthz";
+    assert_eq!(asked(&policy, &plain), "nothing");
+}
+
+/// Every built-in value is described, and every source.
+#[test]
+fn the_documentation_has_every_value() {
+    let document = include_str!("../docs/ext-authz.md");
+    let missing: Vec<_> = BuiltIn::ALL.iter().filter(|value| !document.contains(&format!("| `{value}` |"))).collect();
+    assert!(missing.is_empty(), "docs/ext-authz.md lacks {missing:?}");
 }

@@ -7,7 +7,7 @@ use super::text::Text;
 #[must_use]
 pub fn parameter<'a>(query: &'a [u8], name: &[u8]) -> Option<Text<'a>> {
     let pairs = query.split(|byte| *byte == b'&');
-    pairs.map(|pair| split(pair)).find(|(key, _)| is(key, name)).map(|(_, value)| decode(value))
+    pairs.map(split).find(|(key, _)| is(key, name)).map(|(_, value)| decode(value))
 }
 
 /// The first cookie of that name, decoded, over all `Cookie` headers. Decoding merges what a server that decodes takes

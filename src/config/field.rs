@@ -50,7 +50,7 @@ pub(super) fn name(steps: &[String], tree: &Value) -> String {
 }
 
 /// A key as a step of a name.
-pub(super) fn key(key: &str) -> String {
+pub(crate) fn key(key: &str) -> String {
     let plain = !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-');
     if plain { key.to_owned() } else { serde_json::Value::from(key).to_string() }
 }

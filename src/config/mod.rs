@@ -9,7 +9,7 @@ pub mod compat;
 pub mod database;
 mod error;
 pub mod ext_authz;
-mod field;
+pub(crate) mod field;
 mod load;
 mod print;
 pub mod redis;

@@ -8,6 +8,7 @@
 //! 3. an [`algorithm`] charges each limit's counter,
 //! 4. a [`decision::Decision`] puts the outcomes together.
 
+pub mod adjustment;
 pub mod algorithm;
 pub mod calendar;
 pub mod clock;
@@ -18,3 +19,4 @@ pub mod path;
 pub mod rule;
 pub mod ruleset;
 pub mod spec;
+pub mod subject;

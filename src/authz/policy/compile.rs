@@ -15,12 +15,14 @@ use super::{Policy, PolicyError, value};
 use crate::authz::address::ClientAddress;
 use crate::authz::path::{self, Templates};
 use crate::config::ext_authz::{self as settings, BuiltIn, ExtAuthz, Hits, Match, pieces};
+use crate::config::field::key;
 
 /// Reads the settings and notes everything that is wrong.
 pub(super) struct Compiler<'c> {
     config: &'c ExtAuthz,
     /// What holds for requests that no route matches.
     otherwise: &'c settings::Route,
+    key: Option<SecretKey>,
     values: Vec<Value>,
     ids: BTreeMap<&'c str, ValueId>,
     errors: Vec<PolicyError>,
@@ -28,11 +30,12 @@ pub(super) struct Compiler<'c> {
 
 impl<'c> Compiler<'c> {
     pub(super) const fn new(config: &'c ExtAuthz, otherwise: &'c settings::Route) -> Self {
-        Self { config, otherwise, values: Vec::new(), ids: BTreeMap::new(), errors: Vec::new() }
+        Self { config, otherwise, key: None, values: Vec::new(), ids: BTreeMap::new(), errors: Vec::new() }
     }
 
     pub(super) fn compile(mut self, key: Option<&[u8]>) -> Result<Policy, Vec<PolicyError>> {
         let config = self.config;
+        self.key = self.secret_key(key);
         let templates = self.templates("paths.templates", &config.paths.templates);
         let matchings: Vec<_> = config.routes.iter().enumerate().map(|(at, route)| self.matching(at, route)).collect();
         self.variables(&templates, &matchings);
@@ -43,11 +46,10 @@ impl<'c> Compiler<'c> {
         let mut index = Index::default();
         let mut routes = Vec::new();
         for (at, (route, matching)) in config.routes.iter().zip(matchings).enumerate() {
-            self.index(at, &route.matching, &mut index);
+            self.index(at, &route.matching, matching.hosts.as_ref(), &mut index);
             routes.push(self.route(&format!("routes[{at}]"), route, matching));
         }
         let otherwise = self.route("answer", self.otherwise, Matching::default());
-        let key = self.key(key);
         if !self.errors.is_empty() {
             return Err(self.errors);
         }
@@ -61,7 +63,6 @@ impl<'c> Compiler<'c> {
             claims,
             values: self.values,
             user,
-            key,
             routes: Routes { index, routes, otherwise, by_host },
         })
     }
@@ -77,7 +78,7 @@ impl<'c> Compiler<'c> {
         })
     }
 
-    fn key(&mut self, key: Option<&[u8]>) -> Option<SecretKey> {
+    fn secret_key(&mut self, key: Option<&[u8]>) -> Option<SecretKey> {
         match key {
             Some(key) if key.len() < MIN_KEY_BYTES => {
                 let reason = format!("the key has {} bytes; write at least {MIN_KEY_BYTES}", key.len());
@@ -102,7 +103,7 @@ impl<'c> Compiler<'c> {
             let own = matchings.iter().filter_map(|matching| matching.paths.as_ref());
             if !own.chain([templates]).any(|templates| templates.has_variable(variable)) {
                 let reason = format!("no template has a variable '{variable}'; write {{{variable}}} in one of them");
-                self.wrong(format!("values.{name}.path_variable"), reason);
+                self.wrong(format!("values.{}.path_variable", key(name)), reason);
             }
         }
     }
@@ -114,11 +115,11 @@ impl<'c> Compiler<'c> {
         }
         let value = match (BuiltIn::named(name), self.config.values.get(name)) {
             (Some(value), _) => Value::BuiltIn(value),
-            (None, Some(value)) => match named(value) {
+            (None, Some(value)) => match named(value, self.key.as_ref()) {
                 Ok(named) => Value::Named(Box::new(named)),
                 Err(reason) => {
                     if field == "values" {
-                        self.wrong(format!("values.{name}"), reason);
+                        self.wrong(format!("values.{}", key(name)), reason);
                     }
                     return None;
                 }
@@ -145,17 +146,20 @@ impl<'c> Compiler<'c> {
         }
     }
 
-    fn index(&self, at: usize, matching: &Match, index: &mut Index) {
-        if matching.paths.is_empty() {
-            index.insert(b"/", at);
-        }
-        for template in &matching.paths {
+    fn index(&self, at: usize, matching: &Match, hosts: Option<&Hosts>, index: &mut Index) {
+        let literal = |template: &String| {
             let literal = template.find(['{', '}']).map_or(&**template, |brace| {
                 let before = template.get(..brace).unwrap_or_default();
                 before.rfind('/').and_then(|slash| before.get(..slash)).unwrap_or_default()
             });
-            index.insert(&path::normalise(literal.as_bytes(), self.config.paths.ignore_case), at);
+            path::normalise(literal.as_bytes(), self.config.paths.ignore_case).into_owned()
+        };
+        let mut prefixes: Vec<_> = matching.paths.iter().map(literal).collect();
+        if prefixes.is_empty() {
+            prefixes.push(b"/".to_vec());
         }
+        let hosts = hosts.filter(|hosts| hosts.below.is_empty()).map_or(&[][..], |hosts| &hosts.exact);
+        index.insert(hosts, &prefixes, at);
     }
 
     fn route(&mut self, field: &str, route: &'c settings::Route, matching: Matching) -> Route {
@@ -201,7 +205,7 @@ impl<'c> Compiler<'c> {
         }
         for (field, headers) in [("answer", &answer.upstream_headers), (field, &route.upstream_headers)] {
             for (name, text) in headers {
-                let at = format!("{field}.upstream_headers.{name}");
+                let at = format!("{field}.upstream_headers.{}", key(name));
                 all.insert(name.to_ascii_lowercase(), (at, Some(text)));
             }
         }
@@ -255,7 +259,8 @@ fn hosts(written: &[String]) -> Hosts {
     hosts
 }
 
-fn named(value: &settings::Value) -> Result<Named, String> {
+/// Without a key, a secret value is not secret; but then there is no policy either.
+fn named(value: &settings::Value, key: Option<&SecretKey>) -> Result<Named, String> {
     let source = match value.source()? {
         settings::Source::Header(name) => Source::Header(name.to_ascii_lowercase().into()),
         settings::Source::Query(name) => Source::Query(name.as_bytes().into()),
@@ -277,6 +282,6 @@ fn named(value: &settings::Value) -> Result<Named, String> {
         one_of: (!value.one_of.is_empty()).then(|| value.one_of.iter().map(folded).collect()),
         other_value: value.other_value.as_deref().unwrap_or("other").as_bytes().into(),
         ignore_case: value.ignore_case,
-        secret: value.secret,
+        secret: key.filter(|_| value.secret).cloned(),
     })
 }

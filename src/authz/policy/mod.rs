@@ -27,14 +27,13 @@ use crate::config::ext_authz::{self as settings, ExtAuthz};
 use compile::Compiler;
 use evaluation::Values;
 use route::Routes;
-use secret::SecretKey;
 use value::{ClaimsAt, Request, Value, ValueId};
 
 /// What is wrong with the section as a whole.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{field}: {reason}")]
 pub struct PolicyError {
-    /// Below `ext_authz`, as `routes[2].descriptors[0]`.
+    /// Below `ext_authz`, as `routes[2].descriptors[0]`; with `ext_authz.` before it, `config::Sources` tells its place.
     pub field: String,
     /// What is wrong, and what to write.
     pub reason: String,
@@ -52,8 +51,6 @@ pub struct Policy {
     /// All that something names, each once.
     values: Vec<Value>,
     user: Option<ValueId>,
-    /// There when a value is secret.
-    key: Option<SecretKey>,
     routes: Routes,
 }
 
@@ -79,11 +76,12 @@ impl Policy {
         let costs = route.descriptors.iter().map(|descriptor| descriptor.cost(&readings)).collect();
         let protect = |(id, reading): (&ValueId, Option<_>)| {
             let value = self.values.get(*id)?;
-            reading.map(|reading| value.protect(reading, self.key.as_ref()))
+            reading.map(|reading| value.protect(reading))
         };
         let values: Values<'a> = route.needs.iter().zip(readings.drain(..)).map(protect).collect();
         let secret = user.as_ref().is_some_and(|(value, _)| value.is_secret());
         let user = user.and_then(|(_, reading)| reading).map(|reading| reading.text.into_cow());
+        // It borrows the path.
         drop(request);
         Evaluation { client, path, user, user_is_secret: secret, route, values, costs }
     }

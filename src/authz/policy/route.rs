@@ -68,7 +68,7 @@ impl Routes {
         path: &'p [u8],
     ) -> (&'t Route, Option<Match<'t, 'p>>) {
         let host = if self.by_host { value::host(attributes.host) } else { value::host(b"") };
-        for candidate in self.index.candidates(path) {
+        for candidate in self.index.candidates(&host, path) {
             let Some(route) = self.routes.get(candidate) else { continue };
             if let Some(fit) = route.matching.holds(attributes, &host, path) {
                 return (route, fit);

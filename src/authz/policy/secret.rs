@@ -12,7 +12,7 @@ const KEPT: usize = 16;
 const CONTEXT: &[u8] = b"tidegate value of a request";
 
 /// Hashes secret values (HMAC-SHA-256): whoever sees the hash cannot try out values without the key.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct SecretKey(hmac::Key);
 
 impl SecretKey {

@@ -42,7 +42,8 @@ pub(super) struct Named {
     pub(super) one_of: Option<HashSet<Box<[u8]>, foldhash::fast::RandomState>>,
     pub(super) other_value: Box<[u8]>,
     pub(super) ignore_case: bool,
-    pub(super) secret: bool,
+    /// What hashes it before it leaves, if it is secret.
+    pub(super) secret: Option<SecretKey>,
 }
 
 /// Where a value stands.
@@ -120,7 +121,7 @@ impl<'r, 'a, 'm> Request<'r, 'a, 'm> {
 
 impl Value {
     pub(super) fn is_secret(&self) -> bool {
-        matches!(self, Self::Named(named) if named.secret)
+        matches!(self, Self::Named(named) if named.secret.is_some())
     }
 
     /// What the request has; nothing counts as missing, and so does an empty text.
@@ -135,13 +136,11 @@ impl Value {
     }
 
     /// What may leave: secrets hashed, and long texts shortened.
-    pub(super) fn protect<'a>(&self, reading: Reading<'a>, key: Option<&SecretKey>) -> Text<'a> {
+    pub(super) fn protect<'a>(&self, reading: Reading<'a>) -> Text<'a> {
         let Reading { text, constant } = reading;
-        if constant {
-            return text;
-        }
-        match key {
-            Some(key) if self.is_secret() => key.hash(&text),
+        match self {
+            _ if constant => text,
+            Self::Named(named) if let Some(key) = &named.secret => key.hash(&text),
             _ if text.len() > MAX_VALUE => {
                 Text::hexadecimal("sha256:", digest::digest(&digest::SHA256, &text).as_ref())
             }

@@ -47,8 +47,7 @@ answer:
         "routes[0].hits",
         "routes[0].descriptors[0]",
         "routes[0].descriptors[1].hits",
-        "answer.upstream_headers.no name",
-        "answer.upstream_headers.no name",
+        "answer.upstream_headers.\"no name\"",
         "answer.upstream_headers.x",
         "secret_key_file",
     ];

@@ -86,25 +86,36 @@ proptest! {
     /// The index finds what looking at all routes in turn finds.
     #[test]
     fn no_route_is_passed_over(
-        templates in proptest::collection::vec(proptest::option::of(template()), 1..12),
+        templates in proptest::collection::vec(
+            (proptest::option::of(template()), proptest::sample::subsequence(vec!["a.x", "b.x", "*.x"], 0..=2)),
+            1..12,
+        ),
+        host in proptest::sample::select(vec!["a.x", "B.x:80", "c.x", "x"]),
         path in proptest::collection::vec(proptest::sample::select(vec!["a", "b", "~c", "%61", "d", "", "."]), 0..5),
     ) {
         let path = format!("/{}", path.join("/"));
         let config = ExtAuthz {
-            routes: templates.iter().enumerate().map(|(at, template)| {
+            routes: templates.iter().enumerate().map(|(at, (template, hosts))| {
                 let mut route = crate::config::ext_authz::Route { name: Some(at.to_string()), ..Default::default() };
                 route.matching.paths.extend(template.clone());
+                route.matching.hosts = hosts.iter().map(|host| (*host).to_owned()).collect();
                 route
             }).collect(),
             ..ExtAuthz::default()
         };
         let policy = Policy::new(&config, None).unwrap();
-        let attributes = Attributes { path: path.as_bytes(), ..Attributes::default() };
+        let attributes = Attributes { path: path.as_bytes(), host: host.as_bytes(), ..Attributes::default() };
         let evaluation = policy.evaluate(&attributes);
-        let first = templates.iter().position(|template| template.as_ref().is_none_or(|template| {
+        let fits = |template: &String| {
             let alone = crate::authz::path::Templates::new(std::slice::from_ref(template), false).unwrap();
             alone.find(&evaluation.path).is_some()
-        }));
+        };
+        let plain = host.split(':').next().unwrap().to_lowercase();
+        let serves = |hosts: &[&str]| {
+            let below = |host: &&str| **host == *plain || (**host == *"*.x" && plain.ends_with(".x"));
+            hosts.is_empty() || hosts.iter().any(below)
+        };
+        let first = templates.iter().position(|(template, hosts)| template.as_ref().is_none_or(fits) && serves(hosts));
         prop_assert_eq!(evaluation.route().map(str::to_owned), first.map(|at| at.to_string()));
     }
 }

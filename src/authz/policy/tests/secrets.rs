@@ -37,7 +37,7 @@ fn secrets_leave_only_as_hashes() {
         assert!(hash.len() == 32 && hash.bytes().all(|byte| byte.is_ascii_hexdigit()), "{asked}");
     }
     let expected = [
-        format!("x-api-key: -"),
+        "x-api-key: -".to_owned(),
         format!("x-client: client h:{key}"),
         "x-plain: fixed".to_owned(),
         format!("x-session: h:{session}"),

@@ -1,0 +1,1 @@
+//! A log of requests, run through the engine in virtual time.

@@ -1,0 +1,1 @@
+//! Traffic that never was: seeded scenarios, for tests and demonstrations.
