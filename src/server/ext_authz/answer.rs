@@ -80,7 +80,6 @@ pub struct Answers {
     body: DenialBody,
     status: u16,
     list_status: u16,
-    remove_headers: Vec<String>,
     /// Names of users are secret: an entry that is one is not told.
     secret_users: bool,
 }
@@ -137,7 +136,6 @@ impl Answers {
             body,
             status: answer.status,
             list_status: answer.list_status,
-            remove_headers: answer.remove_headers.iter().map(|name| name.to_ascii_lowercase()).collect(),
             secret_users: user.as_ref().and_then(|user| values.get(user)).is_some_and(|value| value.secret),
         })
     }
@@ -173,9 +171,6 @@ impl Answers {
             Some(value) => header(out, HEADERS, name, value, Others::Go),
             None => out.bytes(HEADERS_TO_REMOVE, name.as_bytes()),
         });
-        for name in &self.remove_headers {
-            out.bytes(HEADERS_TO_REMOVE, name.as_bytes());
-        }
         if let (true, Grounds::Decided { decision, .. }) = (self.response_headers, grounds) {
             // Those of another limiter behind this one stay, as they do where RLS answers.
             headers::write(decision, &self.headers, |name, value| {
