@@ -94,11 +94,12 @@ async fn the_quickstart_leads_to_the_first_429_twice() {
             expected.push((position, output));
         }
     }
-    assert_eq!(expected.len(), 5, "outputs that the document shows");
+    assert_eq!(expected.len(), 6, "outputs that the document shows");
     let http_server = format!("{} --bind {}", ports.service.port(), ports.service.ip());
     for (from, to) in [
         ("localhost:10000", ports.envoy.to_string()),
         ("localhost:8080", ports.http.to_string()),
+        ("localhost:8000", ports.service.to_string()),
         ("http.server 8000", format!("http.server {http_server}")),
     ] {
         assert!(script.contains(from), "{from} is in the document");

@@ -190,32 +190,37 @@ async fn no_shape_of_a_request_escapes_a_limit() {
 async fn a_name_that_the_issuer_signed_injects_nothing_either() {
     let folder = few_per_address("user_id");
     let chain = Chain::start_with(Plan { rules: folder.path().to_owned(), ..Plan::default() }).await;
-    let names = [
+    // What is no header, Envoy does not send on; Tidegate has decided on it by then, and counted it.
+    let no_headers = [
         "alice\r\nx-injected: yes",
         "alice\nx-injected: yes",
         "alice\rx-injected: yes",
         "alice\0x-injected: yes",
-        "\"},{\"injected\":\"yes",
         "alice\"} 1\ninjected{a=\"b",
-        "alice\\",
         "\u{7f}\u{85}\u{2028}\u{202e}",
+    ];
+    let harmless = [
+        "\"},{\"injected\":\"yes",
+        "alice\"} 1 injected{a=\"b",
+        "alice\\",
         "%0d%0ax-injected: yes",
         "{user_id}",
         "%REQ(authorization)%",
         "",
         " ",
     ];
-    for (number, name) in (1..).zip(names) {
+    let names = no_headers.map(|name| (name, 503)).into_iter().chain(harmless.map(|name| (name, 200)));
+    for (number, (name, status)) in (1..).zip(names) {
         let token = chain.token(name);
         let answer = chain.client(number).get("/", &[("authorization", &token)]).await;
-        println!("{name:?}: {}", answer.status);
-        assert!(matches!(answer.status.as_u16(), 200 | 400 | 401 | 403 | 503), "{name:?}: {answer:?}");
+        assert_eq!(answer.status, status, "{name:?}: {answer:?}");
         assert!(!answer.headers.contains_key("x-injected"), "{name:?}: {answer:?}");
     }
-    for request in chain.service.seen() {
-        assert!(!request.headers.contains_key("x-injected"), "{request:?}");
-    }
+    let seen = chain.service.seen();
+    assert_eq!(seen.len(), harmless.len());
+    assert!(seen.iter().all(|request| !request.headers.contains_key("x-injected")), "{seen:?}");
     assert_nothing_is_written_between(&chain).await;
+    chain.assert_no_decision_was_lost().await;
 }
 
 #[tokio::test]
