@@ -5,8 +5,9 @@ use std::time::Duration;
 use envoy_types::pb::envoy::service::auth::v3::authorization_client::AuthorizationClient;
 use tonic::Code;
 
-use crate::server_support::{self, channel, start};
-use crate::site::{RULES, get, server};
+use crate::server_support::spans::{attribute, collect};
+use crate::server_support::{self, SOON, channel, start};
+use crate::site::{RULES, SECTION, get, server, server_with};
 
 #[tokio::test]
 async fn without_a_section_every_address_is_a_descriptor() {
@@ -57,7 +58,7 @@ async fn counters_that_cannot_be_had_in_time_are_answered_by_failure_mode() {
     let address = silent.local_addr().unwrap();
     let section = crate::site::settings(&format!(
         "{}redis:\n  urls: [\"redis://{address}\"]\n  connect_timeout: 100ms\n",
-        crate::site::SECTION
+        SECTION
     ));
     let server = start(RULES, |config| {
         config.ext_authz = section.ext_authz;
@@ -71,4 +72,31 @@ async fn counters_that_cannot_be_had_in_time_are_answered_by_failure_mode() {
     assert_eq!(status.code(), Code::Unavailable, "{status:?}");
     let failures = server.running.context.metrics.decisions().failures(tidegate::telemetry::decisions::Failure::Store);
     assert_eq!(failures, 1);
+}
+
+#[tokio::test]
+async fn checks_leave_spans_below_their_callers() {
+    let (mut spans, settings) = collect().await;
+    let yaml = format!("{SECTION}  lists: {{ deny: {{ users: [mallory] }}, allow: {{ users: [probe] }} }}\n");
+    let mut site = server_with(&yaml, settings).await;
+    for (path, user) in [("/", "alice"), ("/blocked", "alice"), ("/free", "alice"), ("/", "mallory"), ("/", "probe")] {
+        let mut call = tonic::Request::new(get(path, &[("x-user", user)]));
+        let parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+        call.metadata_mut().insert("traceparent", parent.parse().unwrap());
+        site.client.check(call).await.expect("an answer");
+    }
+    // The end sends what waits.
+    site.server.running.shutdown();
+    tokio::time::timeout(SOON, site.server.running.wait()).await.expect("it ends");
+    let mut outcomes = Vec::new();
+    while let Ok(span) = spans.try_recv() {
+        assert_eq!(span.name, "Check");
+        assert_eq!(span.parent_span_id, 0xb7ad_6b71_6920_3331_u64.to_be_bytes());
+        outcomes.push((attribute(&span, "ratelimit.outcome"), attribute(&span, "ratelimit.domain")));
+    }
+    let outcomes: Vec<_> = outcomes.iter().map(|(outcome, domain)| (&**outcome, &**domain)).collect();
+    assert_eq!(
+        outcomes,
+        [("ok", "api"), ("over_limit", "api"), ("not_asked", ""), ("deny_list", ""), ("allow_list", "")]
+    );
 }

@@ -4,6 +4,7 @@ mod answers;
 mod failures;
 mod grpc;
 mod hostile;
+mod tls;
 mod tokens;
 
 use std::net::SocketAddr;
