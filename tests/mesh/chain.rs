@@ -179,7 +179,6 @@ async fn start_tidegate(site: &Site, address: SocketAddr, rules: &Path, settings
 fn listener(text: &str) -> SocketAddr {
     let line = text.lines().find(|line| line.contains("# address: where")).unwrap();
     let part = |name: &str| line.split_once(name).unwrap().1.split([',', ' ', '}']).next().unwrap();
-    // The last "address: ", as "socket_address: " ends in it, too.
     format!("{}:{}", part("{ address: "), part("port_value: ")).parse().unwrap()
 }
 

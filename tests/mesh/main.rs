@@ -18,6 +18,7 @@ mod redis_support;
 mod tokens;
 
 mod chain;
+mod frames;
 mod service;
 mod speech;
 
@@ -29,4 +30,5 @@ mod quickstart;
 mod restarts;
 mod sizes;
 mod smuggling;
+mod smuggling_h2;
 mod traces;

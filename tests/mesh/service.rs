@@ -51,8 +51,8 @@ pub struct Service {
 }
 
 impl Service {
-    /// Answers 200 to everything, or becomes a socket that gives back every byte; `/upload` counts bytes, `/trailers` ends with some,
-    /// and gRPC's health service has a unary and a streaming method.
+    /// Answers 200 to everything, or becomes a socket that gives back every byte; `/upload` counts bytes, `/trailers`
+    /// ends with some, and gRPC's health service has a unary and a streaming method.
     pub fn start(site: &Site) -> Self {
         let (health, health_server) = tonic_health::server::health_reporter();
         let memory = Memory::default();

@@ -77,7 +77,8 @@ async fn traced_chain(sampling: &str) -> (Chain, Collector, Redis) {
     let redis = Redis::start();
     let (collector, address) = Collector::start().await;
     let settings = format!(
-        "redis: {{ urls: [\"{}\"], deadline: 10s }}\ntelemetry:\n  traces: {{ enabled: true, endpoint: \"http://{address}\" }}\n",
+        "redis: {{ urls: [\"{}\"], deadline: 10s }}\n\
+         telemetry: {{ traces: {{ enabled: true, endpoint: \"http://{address}\" }} }}\n",
         redis.address()
     );
     let plan = Plan::default();
