@@ -4,7 +4,7 @@
 //! at once. A mistake anywhere, and the ones in force stay.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -158,7 +158,7 @@ fn add_settings(builder: &mut ListsBuilder, kind: ListKind, name: &str, list: &L
     }
 }
 
-fn add_file(builder: &mut ListsBuilder, kind: ListKind, path: &PathBuf, text: &str, report: &mut Report) {
+fn add_file(builder: &mut ListsBuilder, kind: ListKind, path: &Path, text: &str, report: &mut Report) {
     /// More of a line than is ever shown.
     const LONGEST: usize = 10_000;
     builder.add_text(kind, text, |line, source, error: EntryError| {
