@@ -608,7 +608,7 @@ fn bad_values_of_the_reference_name_their_variable() {
         ("DEBUG_HOST", "example.org"),
         ("SHADOW_MODE", "maybe"),
         ("GRPC_SERVER_USE_TLS", "true"),
-        ("CONFIG_TYPE", "GRPC_XDS_SOTW"),
+        ("CONFIG_TYPE", "CONSUL"),
         ("NEAR_LIMIT_RATIO", "most"),
         ("LOG_FORMAT", "xml"),
         ("RUNTIME_WATCH_ROOT", "yes"),
@@ -630,7 +630,9 @@ fn the_documentation_has_every_setting() {
     let redis = "redis: { type: sentinel, urls: [a], sentinel: { master: m }, tls: {} }\n";
     let mut missing = Vec::new();
     // Not both at once.
-    for rules in ["rules: { runtime: {} }", "database: { url: 'postgres://a/b', tls: {} }"] {
+    for rules in
+        ["rules: { runtime: {} }", "rules: { xds: { tls: {} } }", "database: { url: 'postgres://a/b', tls: {} }"]
+    {
         let config = from_yaml(&format!("grpc: {{ tls: {{ certificate: a, key: b }} }}\n{rules}\n{redis}"));
         visit("", &serde_json::to_value(&config).unwrap(), &mut |field| {
             if !DOCUMENT.contains(&format!("`{field}`")) {

@@ -16,6 +16,7 @@ pub mod redis;
 pub mod scalar;
 mod tree;
 mod validate;
+pub mod xds;
 mod yaml;
 
 pub use error::{ConfigError, ConfigErrors};

@@ -39,10 +39,12 @@ pub struct Context {
     pub rule_files: ArcSwap<Vec<PathBuf>>,
     /// Lets callers in, but for gRPC decisions, which TLS guards.
     pub access: Access,
-    /// Where rules are changed, unless they come from files.
+    /// Where rules are changed, unless they come from files or an xDS server.
     pub rule_store: Option<RuleStore>,
     /// What is in force of rules that come from a repository.
     pub live: Option<Live>,
+    /// How it stands with the xDS server that rules come from, if they do.
+    pub xds: Option<Arc<crate::rules::xds::Status>>,
     /// Who is turned away, or let through without counting, by external authorization.
     pub lists: Arc<ListsHandle>,
     /// Starts spans of decisions.

@@ -8,7 +8,7 @@ use axum::http::{StatusCode, Uri};
 use axum::routing::get;
 
 use super::Context;
-use super::rules::standing;
+use super::rules::{standing, xds};
 use super::tls::TlsAcceptor;
 use super::workers::{AnsweredBy, Load, Refused};
 use crate::core::clock::SystemClock;
@@ -36,6 +36,9 @@ pub fn register(context: &Arc<Context>, loads: &[Arc<Load>], refused: Arc<Refuse
     context.lists.register(metrics);
     if let Some(live) = &context.live {
         standing::register(metrics, live);
+    }
+    if let Some(status) = &context.xds {
+        xds::register(metrics, status);
     }
     if let Some(redis) = context.limiter.store().redis() {
         counters_in_redis(metrics, redis);

@@ -98,6 +98,12 @@ pub enum StartError {
     /// The key of the copies cannot be used.
     #[error("rules.copy_key_file: {0}")]
     CopyKey(#[from] crate::rules::copies::codec::KeyError),
+    /// The xDS server cannot be reached as the settings say.
+    #[error(transparent)]
+    Xds(#[from] crate::rules::xds::connect::ConnectError),
+    /// The copy of what the xDS server sent cannot be used.
+    #[error("rules.copy_directory: {0}")]
+    XdsCopy(#[from] crate::rules::xds::copy::CopyError),
     /// There are no rules anywhere, and the settings ask for some.
     #[error("there are no rules to start with (rules.required): {0}")]
     NoRules(String),
@@ -220,14 +226,15 @@ pub fn start(config: Config) -> Result<Running, StartError> {
     let (background, handle) = Background::start()?;
     let traces = Traces::start(&config.telemetry.traces, &handle)?;
     let sources = rules::files::sources(&config.rules);
-    let kept = match &sources {
-        None => Some(rules::kept::open(&config, &handle)?),
-        Some(_) => None,
+    let xds = rules::xds::status(&config)?;
+    let kept = match (&sources, &xds) {
+        (None, None) => Some(rules::kept::open(&config, &handle)?),
+        _ => None,
     };
     let rule_store = kept.as_ref().map(rules::kept::Kept::rule_store);
     let live = kept.as_ref().map(|kept| kept.live.clone());
     let (lists, lists_watcher) = lists::open(&config.ext_authz, Options::default())?;
-    let context = Arc::new(assemble(&config, count, traces, rule_store, live, lists)?);
+    let context = Arc::new(assemble(&config, count, traces, rule_store, live, xds, lists)?);
     let first = sources.as_ref().map(|sources| rules::files::load_first(&context, sources)).transpose()?.flatten();
     let (tls, reloader) = load_tls(config.grpc.tls.as_ref(), Port::Grpc)?;
     let (http_tls, http_reloader) = load_tls(config.http.tls.as_ref(), Port::Http)?;
@@ -235,6 +242,7 @@ pub fn start(config: Config) -> Result<Running, StartError> {
     let entered = handle.enter();
     let listeners = Listeners::bind(&config, http_tls.clone())?;
     let watcher = sources.map(|sources| rules::files::keep_in_force(&context, sources, first)).transpose()?;
+    rules::xds::follow(&context, &handle)?;
     if let Some(kept) = kept {
         rules::kept::follow(&context, kept, &handle)?;
     }
@@ -303,6 +311,7 @@ fn assemble(
     traces: Traces,
     rule_store: Option<RuleStore>,
     live: Option<Live>,
+    xds: Option<Arc<crate::rules::xds::Status>>,
     lists: Arc<ListsHandle>,
 ) -> Result<Context, StartError> {
     let metrics = &config.telemetry.metrics;
@@ -334,6 +343,7 @@ fn assemble(
         ),
         rule_store,
         live,
+        xds,
         lists,
         traces,
     })

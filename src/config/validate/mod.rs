@@ -3,6 +3,7 @@
 mod database;
 mod ext_authz;
 mod redis;
+mod xds;
 
 use std::borrow::Cow;
 use std::ops::RangeInclusive;
@@ -77,6 +78,7 @@ pub(super) fn validate(config: &Config) -> Vec<(Field, String)> {
     ext_authz::check(config, &mut found);
     redis::check(config, &mut found);
     database::check(config, &mut found);
+    xds::check(config, &mut found);
     found.at_most("shutdown.drain_period", config.shutdown.drain_period, HOUR);
     found.at_most("shutdown.grace_period", config.shutdown.grace_period, HOUR);
     telemetry(config, &mut found);
