@@ -9,6 +9,7 @@ use axum::Json;
 use axum::Router;
 use axum::extract::State;
 use axum::http::HeaderMap;
+use axum::response::IntoResponse;
 use axum::routing::{any, post};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
@@ -19,9 +20,9 @@ use tokio::sync::oneshot;
 
 use super::Site;
 
-/// Answers everything with 200, `/v1/...` as a language model that used as many tokens as `x-tokens` says, `/echo` with
-/// the headers that came, and gRPC health checks; over HTTP/1.1 and HTTP/2. It runs on a thread of its own, as the other
-/// servers do.
+/// Answers everything with 200 and, in `x-seen-user`, the `x-user-id` that reached it; `/v1/...` as a language model that
+/// used as many tokens as `x-tokens` says, `/echo` with the headers that came, and gRPC health checks; over HTTP/1.1 and
+/// HTTP/2. It runs on a thread of its own, as the other servers do.
 pub struct Backend {
     pub address: SocketAddr,
     requests: Arc<AtomicUsize>,
@@ -92,7 +93,7 @@ fn app() -> Router {
         .into_axum_router()
         .route("/v1/{*path}", post(model).get(model))
         .route("/echo", any(echo))
-        .fallback(any(|| async { "served\n" }))
+        .fallback(any(served))
 }
 
 async fn count(
@@ -108,6 +109,11 @@ async fn count(
 async fn echo(headers: HeaderMap) -> Json<Value> {
     let values = |name| headers.get_all(name).iter().map(|value| String::from_utf8_lossy(value.as_bytes()));
     Json(headers.keys().map(|name| (name.to_string(), json!(values(name).collect::<Vec<_>>()))).collect())
+}
+
+async fn served(headers: HeaderMap) -> impl IntoResponse {
+    let user = headers.get("x-user-id").cloned();
+    (user.map(|user| [("x-seen-user", user)]), "served\n")
 }
 
 async fn model(headers: HeaderMap) -> Json<Value> {
