@@ -4,13 +4,14 @@
 
 use std::io::Write;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use http::HeaderMap;
 use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{TraceService, TraceServiceServer};
 use opentelemetry_proto::tonic::collector::trace::v1::{ExportTraceServiceRequest, ExportTraceServiceResponse};
 use opentelemetry_proto::tonic::common::v1::KeyValue;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
+use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use tidegate::config;
 use tidegate::telemetry::logs;
 use tidegate::telemetry::traces::Traces;
@@ -152,6 +153,31 @@ fn a_span_arrives_below_its_parent() {
     assert!(span.end_time_unix_nano >= span.start_time_unix_nano);
     wait_for(|| traces.delivered() == 1);
     assert_eq!(traces.lost(), 0);
+}
+
+#[test]
+fn the_way_to_redis_is_a_span_below_the_decision() {
+    let mut received = collector();
+    let traces = Traces::start(&settings(&received.endpoint), received.runtime.handle()).unwrap();
+    let began = SystemTime::now();
+    let decision = traces.start_decision_span("Check", &HeaderMap::new()).unwrap();
+    decision.asked_redis(began, None);
+    decision.asked_redis(began, Some("store-unavailable"));
+    drop(decision);
+    traces.shutdown(SOON);
+    let request = received.requests.try_recv().unwrap();
+    let [answered, failed, decision] = &request.resource_spans[0].scope_spans[0].spans[..] else {
+        panic!("{request:?}")
+    };
+    for span in [answered, failed] {
+        assert_eq!((&*span.name, span.kind()), ("redis", SpanKind::Client));
+        assert_eq!((&span.trace_id, &span.parent_span_id), (&decision.trace_id, &decision.span_id));
+        assert_eq!(attribute(&span.attributes, "db.system"), Some(Value::StringValue("redis".into())));
+        let since = u128::from(span.start_time_unix_nano);
+        assert_eq!(since, began.duration_since(UNIX_EPOCH).unwrap().as_nanos());
+    }
+    assert_eq!(answered.status, Some(Default::default()));
+    assert_eq!(failed.status.as_ref().unwrap().message, "store-unavailable");
 }
 
 #[test]

@@ -116,7 +116,10 @@ impl Method for Authorization {
             return Ok(self.reply(&Grounds::NotAsked, &check, span));
         };
         span.asked(&question);
-        let decision = limiter.decide(&active, &question, deadline).await?;
+        let since = span.counting();
+        let decided = limiter.decide(&active, &question, deadline).await;
+        span.counted(since, &decided);
+        let decision = decided?;
         Ok(self.reply(&Grounds::Decided { decision: &decision, revision: active.revision }, &check, span))
     }
 }

@@ -8,7 +8,7 @@ mod frame;
 pub mod metadata;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
@@ -19,6 +19,7 @@ use tonic::Status;
 use self::frame::Assembly;
 use super::body::Body;
 use super::context::Context;
+use crate::core::decision::{Decision, Source};
 use crate::core::descriptor;
 use crate::counters::Deadline;
 use crate::limiter::DecideError;
@@ -139,6 +140,29 @@ impl Span {
     pub fn asked(&mut self, request: &descriptor::Request<'_>) {
         if let Some(span) = &mut self.0 {
             span.request(&String::from_utf8_lossy(request.domain), request.descriptors.len());
+        }
+    }
+
+    /// When counting begins, if anybody wants to know.
+    #[must_use]
+    pub fn counting(&self) -> Option<SystemTime> {
+        self.0.as_ref().map(|_| SystemTime::now())
+    }
+
+    /// That counters were waited for since then, and what became of it. Those that this process knows to be over their
+    /// limit were not.
+    pub fn counted(&self, since: Option<SystemTime>, decided: &Result<Decision<'_>, DecideError>) {
+        let (Some(span), Some(since)) = (&self.0, since) else { return };
+        match decided {
+            Ok(decision) => {
+                let sources = decision.statuses.iter().filter_map(|status| Some(status.applied.as_ref()?.source));
+                let mut elsewhere = sources.filter(|source| *source != Source::OverLimitMemory).peekable();
+                if elsewhere.peek().is_some() {
+                    span.asked_redis(since, elsewhere.find_map(Source::cause));
+                }
+            }
+            Err(DecideError::Store(_)) => span.asked_redis(since, Some("store-unavailable")),
+            Err(_) => {}
         }
     }
 

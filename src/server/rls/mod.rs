@@ -64,7 +64,10 @@ impl Method for RateLimitService {
         let active = limiter.active();
         let request = message::decode(message, limiter.options().max_descriptors)?;
         span.asked(&request);
-        let decision = limiter.decide(&active, &request, deadline).await?;
+        let since = span.counting();
+        let decided = limiter.decide(&active, &request, deadline).await;
+        span.counted(since, &decided);
+        let decision = decided?;
         Ok(self.reply(&decision, active.revision, span))
     }
 }

@@ -10,7 +10,11 @@ use axum::Router;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::routing::{any, post};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto;
+use hyper_util::service::TowerToHyperService;
 use serde_json::{Value, json};
+use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
 use super::Site;
@@ -27,19 +31,23 @@ pub struct Backend {
 
 impl Backend {
     pub fn start(site: &Site) -> Self {
+        Self::serve(site, app())
+    }
+
+    /// Answers as this says.
+    pub fn serve(site: &Site, app: Router) -> Self {
         let listener = std::net::TcpListener::bind(site.free_address()).unwrap();
         listener.set_nonblocking(true).unwrap();
         let address = listener.local_addr().unwrap();
         let requests = Arc::new(AtomicUsize::new(0));
         let (stop, stopped) = oneshot::channel();
-        let app = app(Arc::clone(&requests));
+        let app = app.layer(axum::middleware::from_fn_with_state(Arc::clone(&requests), count));
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
-                let listener = tokio::net::TcpListener::from_std(listener).unwrap();
-                let serve = axum::serve(listener, app);
+                let listener = TcpListener::from_std(listener).unwrap();
                 tokio::select! {
-                    result = async { serve.await } => result.unwrap(),
+                    () = accept(listener, app) => {}
                     _ = stopped => {}
                 }
             });
@@ -63,14 +71,28 @@ impl Drop for Backend {
     }
 }
 
-fn app(requests: Arc<AtomicUsize>) -> Router {
+/// Takes more and larger headers than Envoy lets through.
+async fn accept(listener: TcpListener, app: Router) {
+    loop {
+        let (stream, _) = listener.accept().await.unwrap();
+        let service = TowerToHyperService::new(app.clone());
+        tokio::spawn(async move {
+            let mut server = auto::Builder::new(TokioExecutor::new());
+            server.http1().max_headers(200);
+            server.http2().max_header_list_size(1 << 20);
+            // How a connection ends is the client's business.
+            let _ = server.serve_connection_with_upgrades(TokioIo::new(stream), service).await;
+        });
+    }
+}
+
+fn app() -> Router {
     let (_reporter, health) = tonic_health::server::health_reporter();
     tonic::service::Routes::new(health)
         .into_axum_router()
         .route("/v1/{*path}", post(model).get(model))
         .route("/echo", any(echo))
         .fallback(any(|| async { "served\n" }))
-        .layer(axum::middleware::from_fn_with_state(requests, count))
 }
 
 async fn count(

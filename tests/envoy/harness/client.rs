@@ -96,7 +96,8 @@ impl Client {
         answer
     }
 
-    async fn connect(&self) -> anyhow::Result<TcpStream> {
+    /// A connection from its address.
+    pub async fn connect(&self) -> anyhow::Result<TcpStream> {
         let socket = TcpSocket::new_v4()?;
         socket.bind((self.from, 0).into())?;
         Ok(socket.connect(self.to).await?)

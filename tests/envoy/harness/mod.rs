@@ -13,6 +13,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 pub use backend::Backend;
+#[allow(unused_imports, reason = "other test programs read answers of their own")]
+pub use client::Answer;
 pub use client::Client;
 pub use envoy::{Configuration, Envoy, binary as envoy_binary};
 #[allow(unused_imports, reason = "other test programs start more servers")]
