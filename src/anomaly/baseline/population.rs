@@ -192,7 +192,8 @@ fn rarity(column: &[f64], value: f64, judged: &Judged) -> f64 {
     if reached > 0 {
         return (total / (reached as f64 + 1.0)).log10();
     }
-    let scaled = |value: f64| if judged.logarithmic { value.max(1e-3).log10() } else { value };
+    // Far below the floor, ratios mean nothing.
+    let scaled = |value: f64| if judged.logarithmic { value.max(judged.floor / 4.0).log10() } else { value };
     let step = (scaled(quantile(column, 0.99)) - scaled(quantile(column, 0.9))).max(judged.least_step);
     // Nothing below the floor is strange, so the tail begins there at the earliest.
     let most = scaled(column.last().copied().unwrap_or_default().max(judged.floor));

@@ -41,13 +41,14 @@ impl Failures {
         }
     }
 
-    /// The end of a second; every ten of them it may say something.
-    pub fn tick(&mut self, now: Micros) -> Option<Raised> {
+    /// The end of a second; every ten of them it may say something. With so many times the usual traffic, as many times
+    /// the failures are usual, too.
+    pub fn tick(&mut self, now: Micros, traffic: f64) -> Option<Raised> {
         self.window += 1;
         if self.window < WINDOW {
             return None;
         }
-        let count = self.sum;
+        let count = self.sum / traffic.max(1.0);
         let seconds = f64::from(WINDOW);
         let alarm = self.level.watch(now, count, 0.0).is_some();
         let usual = self.level.usual() / seconds;
@@ -80,7 +81,7 @@ mod tests {
                 if second % 20 == 0 {
                     failures.observe(6);
                 }
-                found = failures.tick(Micros::from_secs(second)).or(found);
+                found = failures.tick(Micros::from_secs(second), 1.0).or(found);
             }
             found
         };

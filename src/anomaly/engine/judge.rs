@@ -41,7 +41,7 @@ impl Domain {
             if client.requests >= LEAST {
                 let vector = client.vector(now);
                 let strangeness = self.usual.strangeness(&vector);
-                let r = excused(&strangeness, &vector);
+                let r = if client.suspected { strangeness.r } else { excused(&strangeness, &vector) };
                 let found = score(r);
                 let client_key = client.key;
                 let strange = found >= acting.settings.policy.flag;
@@ -161,7 +161,7 @@ impl Domain {
         let cells = self.recent.cells.iter().flatten().filter(|cell| cell.client == place.key).copied();
         let attack: Vec<Cell> = cells.collect();
         let calm: Vec<Cell> = self.calm.cells.iter().copied().collect();
-        if attack.len() < 20 || calm.len() < 200 {
+        if attack.len() < 5 || calm.len() < 200 {
             return false;
         }
         let chosen = cover::cover(&attack, &calm, room);

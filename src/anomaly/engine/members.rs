@@ -63,8 +63,10 @@ impl Domain {
             #[expect(clippy::cast_precision_loss, reason = "a number of clients")]
             let came = places.len() as f64 / seconds.max(1.0);
             self.limit_groups(&surge, came, acting);
+            self.spare_shared(acting);
+            let limited: Vec<Group> = self.incidents.groups().filter(|group| is_of_client(*group)).collect();
             for place in places {
-                self.judge_member(place, &surge, came, acting);
+                self.judge_member(place, &surge, &limited, came, acting);
             }
         }
         self.surge = Some(surge);
@@ -76,7 +78,7 @@ impl Domain {
     }
 
     /// A client that is new in an attack: blocked if it is one of it, and released if it was taken for one and is not.
-    fn judge_member(&mut self, place: Place, surge: &Surge, came: f64, acting: &mut Acting<'_>) {
+    fn judge_member(&mut self, place: Place, surge: &Surge, limited: &[Group], came: f64, acting: &mut Acting<'_>) {
         let Some(client) = self.clients.get(place) else { return };
         let now = acting.present.now;
         let (profile, requests, suspected) = (client.profile, client.in_interval, client.suspected);
@@ -87,11 +89,14 @@ impl Domain {
             }
             return;
         };
-        if suspected && self.incidents.get(place.key).is_some_and(|incident| incident.action.is_some()) {
+        // What is being done, or was held back, is not done again.
+        if suspected && self.incidents.get(place.key).is_some_and(|incident| incident.member) {
             return;
         }
         let values = [profile.country, profile.asn, profile.last_path, profile.agent];
-        let covered = self.incidents.groups().any(|group| is_of_client(group) && group.has(&values));
+        if limited.iter().any(|group| group.has(&values)) {
+            return;
+        }
         let Some(who) = self.clients.who(place) else { return };
         let subject = who.subject();
         let key = place.key;
@@ -106,18 +111,39 @@ impl Domain {
             rate: self.clients.get(place).map_or(0.0, |client| client.recent(now) / 10.0),
             reasons: wording::of_membership(&parts, &self.intake, came, usual),
         };
-        if covered {
-            return;
-        }
         self.flag(key, subject, finding, acting);
         self.block_member(key, place, acting);
+    }
+
+    /// Addresses that were blocked, and behind which there are users that do not belong to the attack, are released:
+    /// groups have to do there.
+    fn spare_shared(&mut self, acting: &mut Acting<'_>) {
+        let mut shared: Vec<u64> = Vec::new();
+        for place in &self.recent.active {
+            let Some(user) = self.clients.get(*place).filter(|client| client.behind != 0 && !client.suspected) else {
+                continue;
+            };
+            let blocked = self.incidents.get(user.behind).is_some_and(|incident| incident.member);
+            // Who has just come may still turn out to be one of the attack.
+            if blocked && user.requests >= 2 && !shared.contains(&user.behind) {
+                shared.push(user.behind);
+            }
+        }
+        for key in shared {
+            let place = self.incidents.get(key).and_then(|incident| incident.place());
+            self.release(key, acting);
+            if let Some(address) = place.and_then(|place| self.clients.get_mut(place)) {
+                address.shared = true;
+            }
+        }
     }
 
     fn block_member(&mut self, key: u64, place: Place, acting: &mut Acting<'_>) {
         let now = acting.present.now;
         let policy = &acting.settings.policy;
         let touches = self.own_share(place, now).min(1e-9) + self.share_behind(place, now);
-        if touches > policy.gate / 20.0 && touches > policy.gate - self.incidents.touched() {
+        let shared = self.clients.get(place).is_some_and(|client| client.shared);
+        if shared || touches > policy.gate / 20.0 {
             self.hold(key, format!("{} of calm traffic comes from users behind it", wording::percent(touches)), acting);
             return;
         }

@@ -235,7 +235,9 @@ impl Domain {
 
     /// Failed logins from many sources.
     pub(super) fn watch_failures(&mut self, acting: &mut Acting<'_>) {
-        let Some(Raised { path, present, usual }) = self.traffic.failures.tick(acting.present.now) else { return };
+        let times = self.traffic.requests / self.traffic.requests_level.usual().max(1.0);
+        let raised = self.traffic.failures.tick(acting.present.now, times);
+        let Some(Raised { path, present, usual }) = raised else { return };
         let group = Group([0, 0, path, 0]);
         if !self.is_warm(acting.present.now, acting.settings) {
             return;

@@ -15,6 +15,8 @@ use crate::core::clock::Micros;
 const RATES: [f32; 4] = [1.0, 10.0, 60.0, 600.0];
 /// Shares of the last requests: each weighs so much.
 const LAST: f32 = 1.0 / 32.0;
+/// A client that is known for so many seconds has a past to be compared with.
+const KNOWN: f64 = 180.0;
 /// Time scale of what is counted by the minute, seconds.
 const MINUTE: f32 = 60.0;
 
@@ -110,6 +112,8 @@ pub struct Client {
     pub behind: u64,
     /// Intervals in a row in which it was strange.
     pub strange: u8,
+    /// Of an address: users that are no attackers were seen behind it when it was blocked.
+    pub shared: bool,
     /// It has an open incident.
     pub suspected: bool,
     /// When its vector was last learned.
@@ -156,6 +160,7 @@ impl Client {
             calm: Count::default(),
             behind: 0,
             strange: 0,
+            shared: false,
             suspected: false,
             learned: Micros::ZERO,
             rates: Fading::default(),
@@ -388,8 +393,8 @@ impl Client {
         set(Feature::Addresses, when(self.address_known, self.addresses.count()));
         set(Feature::FreshUsers, f64::from(minute.fresh_users));
         set(Feature::Bytes, when(self.bytes_known, f64::from(minute.bytes / MINUTE)));
-        let (present, usual) = (faded.rates.count(1) / 10.0, faded.rates.count(3) / 600.0);
-        set(Feature::Growth, when(age > 600.0 && usual > 0.0, present / usual.max(1e-9)));
+        let usual = faded.rates.count(3) / (600.0 * (1.0 - (-age / 600.0).exp())).max(1.0);
+        set(Feature::Growth, when(age >= KNOWN, faded.rates.count(1) / 10.0 / usual.max(1e-6)));
         set(Feature::Sequence, f64::from(minute.sequence));
         set(Feature::CountryChanges, when(self.profile.country != MISSING, f64::from(self.moves.at(now, 600.0))));
         vector

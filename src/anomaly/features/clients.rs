@@ -152,7 +152,7 @@ mod tests {
     #[test]
     fn who_comes_often_stays() {
         let mut clients = Clients::new(1_000, 1);
-        let mut steady = |clients: &mut Clients, now: Micros| {
+        let steady = |clients: &mut Clients, now: Micros| {
             let (place, _) = clients.enter(u64::MAX, now, || Who::User(Arc::from("steady")));
             let client = clients.get_mut(place).unwrap();
             client.observe(&super::super::client::tests::request(now), &Default::default(), true);

@@ -48,7 +48,7 @@ pub enum Feature {
     FreshUsers,
     /// Bytes with `T` = 1 min, divided by 1 min. Bytes a second, 0 and more.
     Bytes,
-    /// `Rate10s` over `Rate10m`; missing before the client is known for 10 min. 0 and more.
+    /// Hits with `T` = 10 s divided by 10 s, over `Rate10m`; missing before the client is known for 3 min. 0 and more.
     Growth,
     /// Requests whose path ends in a number one to three above that of the request before, with `T` = 1 min. Steps a
     /// minute, 0 and more.

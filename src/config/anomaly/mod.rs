@@ -64,7 +64,7 @@ pub struct Policy {
     /// From which score on its limits are lowered. At least `flag`, at most 1, default 0.7.
     pub tighten: f64,
     /// From which score on, when lower limits did not help, nothing of it passes. At least `tighten`; 1 never blocks.
-    /// Default 0.8.
+    /// Default 0.75.
     pub block: f64,
     /// What is left of a client's limits. More than 0, at most 1, default 0.25.
     pub factor: f64,
@@ -94,7 +94,7 @@ impl Default for Policy {
         Self {
             flag: 0.6,
             tighten: 0.7,
-            block: 0.8,
+            block: 0.75,
             factor: 0.25,
             floor: 1,
             group_factor: 1.5,
