@@ -17,7 +17,7 @@ use crate::anomaly::features::walk::Walk;
 use crate::anomaly::incidents::Incidents;
 use crate::anomaly::observation::Observation;
 use crate::anomaly::policy::cover::Cell;
-use crate::anomaly::surge::profile::AGES;
+use crate::anomaly::surge::profile::{AGES, LEARNED};
 use crate::anomaly::surge::{Calm, Surge};
 use crate::core::clock::Micros;
 
@@ -215,7 +215,8 @@ impl Domain {
                 client.picture(age);
                 if let Some(next) = self.recent.pictures.get_mut(age + 1) {
                     next.push_back(place);
-                } else if !client.suspected && onset.is_none_or(|onset| client.born < onset) {
+                }
+                if age >= LEARNED && !client.suspected && onset.is_none_or(|onset| client.born < onset) {
                     self.calm.profiles.learn(now, client.profile, now - settings.history);
                 }
             }

@@ -335,6 +335,16 @@ impl Client {
             })
         };
         let requests = u16::try_from(self.requests).unwrap_or(u16::MAX);
+        let pace = (self.requests >= 2).then(|| match self.gap_mean {
+            ..0.5 => 0,
+            ..1.0 => 1,
+            ..2.0 => 2,
+            ..4.0 => 3,
+            ..8.0 => 4,
+            ..16.0 => 5,
+            ..32.0 => 6,
+            _ => 7,
+        });
         let size = u8::try_from(self.requests.max(1).ilog2()).unwrap_or(7).min(7);
         self.profile.picture(
             age,
@@ -345,6 +355,7 @@ impl Client {
                 part(self.unusual, self.steps, 2),
                 part(self.errors, self.statuses, 1),
                 if self.wrote { part(self.written, requests, 1) } else { None },
+                pace,
             ],
         );
     }

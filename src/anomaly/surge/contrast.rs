@@ -74,17 +74,17 @@ pub enum About {
 }
 
 impl Contrast {
-    /// Compares; `surplus` is more than 0 and less than 1.
-    pub fn new<'p, C, N>(calm: C, now: N, surplus: f64) -> Self
+    /// Compares; `calm` gives the profiles that have the picture of a stage, and `surplus` is more than 0 and less than 1.
+    pub fn new<'p, C, N>(calm: impl Fn(usize) -> C, now: N, surplus: f64) -> Self
     where
-        C: Iterator<Item = &'p Profile> + Clone,
+        C: Iterator<Item = &'p Profile>,
         N: Iterator<Item = &'p Profile> + Clone,
     {
         let surplus = surplus.clamp(0.02, 0.995);
         let of = |value: fn(&Profile) -> Id, most: f64| {
             let known = |profile: &&Profile| value(profile) != MISSING;
             let value = |profile: &Profile| usize::from(value(profile));
-            let calm = Tally::of(calm.clone().filter(known).map(value));
+            let calm = Tally::of(calm(0).filter(known).map(value));
             Weights::new(&calm, &Tally::of(now.clone().filter(known).map(value)), surplus, most)
         };
         let path = |profiles: &mut dyn Iterator<Item = &'p Profile>| {
@@ -95,7 +95,7 @@ impl Contrast {
             let value = move |profile: &Profile| {
                 profile.traits(stage).find(|(found, _)| *found == which).map(|(_, bin)| bin.min(BINS - 1))
             };
-            let calm = Tally::of(calm.clone().filter_map(value));
+            let calm = Tally::of(calm(stage).filter_map(value));
             Weights::new(&calm, &Tally::of(now.clone().filter_map(value)), surplus, HOW)
         });
         Self {
@@ -103,7 +103,7 @@ impl Contrast {
             asn: of(|profile| profile.asn, WHO),
             agent: of(|profile| profile.agent, WHO),
             named: of(|profile| 2 + Id::from(profile.named), NAMED),
-            path: Weights::new(&path(&mut calm.clone()), &path(&mut now.clone()), surplus, WHAT),
+            path: Weights::new(&path(&mut calm(0)), &path(&mut now.clone()), surplus, WHAT),
             traits: traits.collect(),
             prior: (surplus / (1.0 - surplus)).ln(),
         }

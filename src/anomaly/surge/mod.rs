@@ -32,22 +32,29 @@ pub const LEAST_CLIENTS: usize = 30;
 /// Fewer calm ones are nothing to compare with.
 const LEAST_CALM: usize = 50;
 
-/// Profiles of clients of calm times, the latest of the last while.
+/// Profiles of clients of calm times, the latest of the last while: each once when it is young, and once when it has
+/// its last picture.
 #[derive(Debug, Default)]
-pub struct Calm(VecDeque<(Micros, Profile)>);
+pub struct Calm {
+    young: VecDeque<(Micros, Profile)>,
+    grown: VecDeque<(Micros, Profile)>,
+}
 
 impl Calm {
     /// Takes one more, and forgets what is older than `since`.
     pub fn learn(&mut self, now: Micros, profile: Profile, since: Micros) {
-        while self.0.len() >= CALM || self.0.front().is_some_and(|(at, _)| *at < since && self.0.len() > LEAST_CALM * 4)
-        {
-            self.0.pop_front();
+        let known = if profile.stage() == AGES.len() { &mut self.grown } else { &mut self.young };
+        // What is old is better than nothing.
+        while known.len() >= CALM || known.front().is_some_and(|(at, _)| *at < since) && known.len() > LEAST_CALM * 4 {
+            known.pop_front();
         }
-        self.0.push_back((now, profile));
+        known.push_back((now, profile));
     }
 
-    fn iter(&self) -> impl Iterator<Item = &Profile> + Clone {
-        self.0.iter().map(|(_, profile)| profile)
+    /// Profiles that have the picture of a stage.
+    fn at(&self, stage: usize) -> impl Iterator<Item = &Profile> + Clone {
+        let known = if stage == AGES.len() { &self.grown } else { &self.young };
+        known.iter().map(|(_, profile)| profile)
     }
 }
 
@@ -97,7 +104,7 @@ impl Surge {
     /// Looks at the clients that are new since its onset, where `expected` would have come in calm times; of calm ones,
     /// so small a share may be taken for members. Whether it is an attack from now on.
     pub fn look(&mut self, calm: &Calm, new: &[Profile], expected: f64, tolerated: f64) -> bool {
-        if new.len() < LEAST_CLIENTS || calm.0.len() < LEAST_CALM {
+        if new.len() < LEAST_CLIENTS || calm.young.len() < LEAST_CALM {
             return false;
         }
         #[expect(clippy::cast_precision_loss, reason = "a number of clients")]
@@ -105,7 +112,7 @@ impl Surge {
         self.surplus = (1.0 - expected / all).clamp(0.05, 0.99);
         let step = new.len().div_ceil(LOOKED_AT);
         let sample = new.iter().step_by(step.max(1));
-        self.contrast = Contrast::new(calm.iter(), sample.clone(), self.surplus);
+        self.contrast = Contrast::new(|stage| calm.at(stage), sample.clone(), self.surplus);
         for (stage, thresholds) in self.thresholds.iter_mut().enumerate() {
             *thresholds = thresholds_of(&self.contrast, calm, stage, tolerated);
         }
@@ -132,10 +139,11 @@ impl Surge {
     /// Whether a client that is new since the onset belongs to the attack, and the evidence.
     #[must_use]
     pub fn member(&self, profile: &Profile) -> Option<Evidence> {
-        let stage = profile.stage();
+        // The latest picture that there are enough calm clients to hold it against.
+        let known = self.thresholds.iter().enumerate().take(profile.stage() + 1);
+        let (stage, thresholds) = known.filter(|(_, thresholds)| thresholds.all.is_finite()).last()?;
         let evidence = self.contrast.evidence(profile, stage);
-        let over = self.thresholds.get(stage).is_some_and(|thresholds| evidence.all >= thresholds.all);
-        (self.attack && over).then_some(evidence)
+        (self.attack && evidence.all >= thresholds.all).then_some(evidence)
     }
 
     /// What the evidence about a client is made of.
@@ -146,8 +154,8 @@ impl Surge {
 }
 
 fn thresholds_of(contrast: &Contrast, calm: &Calm, stage: usize, tolerated: f64) -> Thresholds {
-    let reached = calm.iter().filter(|profile| profile.stage() >= stage);
-    let (mut who_and_how, mut all): (Vec<f64>, Vec<f64>) = reached
+    let (mut who_and_how, mut all): (Vec<f64>, Vec<f64>) = calm
+        .at(stage)
         .map(|profile| contrast.evidence(profile, stage))
         .map(|evidence| (evidence.who_and_how, evidence.all))
         .unzip();

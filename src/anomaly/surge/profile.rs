@@ -6,17 +6,27 @@ use crate::core::clock::Micros;
 
 /// At these ages a client's behaviour is pictured, so that like is compared with like: the fast ones among new clients
 /// are not taken for all.
-pub const AGES: [Micros; 3] = [Micros::from_secs(5), Micros::from_secs(15), Micros::from_secs(60)];
+pub const AGES: [Micros; 5] =
+    [Micros::from_secs(5), Micros::from_secs(15), Micros::from_secs(30), Micros::from_secs(60), Micros::from_secs(150)];
+/// From this picture on a client is learned from; soon, so that there is something to compare with.
+pub const LEARNED: usize = 3;
 /// Traits of a picture: requests so far (log2), evenness of their times, templates over requests, share of unusual
-/// steps, share of client errors, share of writes.
-pub const TRAITS: usize = 6;
+/// steps, share of client errors, share of writes, mean time between requests (log2).
+pub const TRAITS: usize = 7;
 /// Their names, for reasons.
-pub const TRAIT_NAMES: [&str; TRAITS] =
-    ["requests so far", "timing", "variety of paths", "steps from page to page", "share of errors", "share of writes"];
+pub const TRAIT_NAMES: [&str; TRAITS] = [
+    "requests so far",
+    "timing",
+    "variety of paths",
+    "steps from page to page",
+    "share of errors",
+    "share of writes",
+    "pace",
+];
 /// Values of a trait.
 pub const BINS: usize = 8;
 /// The first paths of a client are remembered.
-pub const PATHS: usize = 4;
+pub const PATHS: usize = 8;
 /// A trait that is not known.
 const UNKNOWN: u8 = u8::MAX;
 

@@ -12,8 +12,9 @@ fn visitor(random: &mut fastrand::Rng, landing: bool) -> Profile {
         seen.path = if landing && before == 0 { 900 } else { 2 + random.u16(..30) };
         profile.note(&seen, before, true);
     }
-    for age in 0..AGES.len() {
-        profile.picture(age, [Some(random.u8(..4)), None, Some(1 + random.u8(..3)), Some(0), Some(0), Some(0)]);
+    for age in 0..=profile::LEARNED {
+        profile
+            .picture(age, [Some(random.u8(..4)), None, Some(1 + random.u8(..3)), Some(0), Some(0), Some(0), Some(4)]);
     }
     profile
 }
