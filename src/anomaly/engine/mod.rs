@@ -123,6 +123,12 @@ impl Engine {
         self.unwatched
     }
 
+    /// Clients that are followed one by one, of all domains.
+    #[must_use]
+    pub fn clients(&self) -> usize {
+        self.domains.values().map(|domain| domain.clients.len()).sum()
+    }
+
     /// One request. Cheap: what is expensive waits for the interval's end.
     pub fn observe(&mut self, observation: &Observation<'_>) {
         let now = self.time.at(observation.at);

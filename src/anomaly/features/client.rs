@@ -222,7 +222,7 @@ impl Client {
             self.addresses.insert(seen.half, seen.address_hash);
         }
         self.minute.fresh_users += f32::from(u8::from(seen.fresh_user));
-        if self.requests > 0 && seen.country != MISSING && self.profile.country != MISSING {
+        if named && self.requests > 0 && seen.country != MISSING && self.profile.country != MISSING {
             let moved = seen.country != self.profile.country;
             if moved {
                 self.moves.add(seen.now, 1.0, 600.0);
@@ -335,7 +335,7 @@ impl Client {
             })
         };
         let requests = u16::try_from(self.requests).unwrap_or(u16::MAX);
-        let pace = (self.requests >= 2).then(|| match self.gap_mean {
+        let pace = (self.requests >= 2).then_some(match self.gap_mean {
             ..0.5 => 0,
             ..1.0 => 1,
             ..2.0 => 2,
@@ -400,7 +400,9 @@ impl Client {
         set(Feature::NotFound, when(self.statuses > 0, f64::from(minute.not_found)));
         set(Feature::ServerErrors, when(minute.known >= 5.0, share(minute.server_errors, minute.known)));
         set(Feature::Denied, when(minute.decided >= 5.0, share(minute.denied, minute.decided)));
-        set(Feature::UserAgents, when(self.profile.agent != MISSING, self.agents.count()));
+        // Behind an address that users share there are as many agents as users.
+        let alone = self.of_users.at(now, 3_600.0) <= 0.0;
+        set(Feature::UserAgents, when(self.profile.agent != MISSING && alone, self.agents.count()));
         set(Feature::Addresses, when(self.address_known, self.addresses.count()));
         set(Feature::FreshUsers, f64::from(minute.fresh_users));
         set(Feature::Bytes, when(self.bytes_known, f64::from(minute.bytes / MINUTE)));

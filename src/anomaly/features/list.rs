@@ -40,7 +40,7 @@ pub enum Feature {
     ServerErrors,
     /// Requests over a limit of the rules over those decided, `T` = 1 min. 0 to 1.
     Denied,
-    /// Different user agents in the last 5 to 10 min. 0 to about 620.
+    /// Different user agents in the last 5 to 10 min; missing for an address that users share. 0 to about 620.
     UserAgents,
     /// Of a user: different addresses in the last 5 to 10 min. 0 to about 620.
     Addresses,
@@ -166,7 +166,7 @@ impl Feature {
             Self::Denied => (0.3, false, 0.1, 4.0),
             Self::UserAgents => (5.0, true, 0.2, 5.0),
             Self::Addresses => (6.0, true, 0.2, 5.0),
-            Self::FreshUsers => (30.0, true, 0.2, 30.0),
+            Self::FreshUsers => (60.0, true, 0.2, 30.0),
             Self::Bytes => (1e6, true, 0.4, 3.0),
             Self::Sequence => (8.0, true, 0.12, 10.0),
             Self::CountryChanges => (1.5, true, 0.15, 5.0),

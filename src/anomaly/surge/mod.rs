@@ -140,8 +140,8 @@ impl Surge {
     #[must_use]
     pub fn member(&self, profile: &Profile) -> Option<Evidence> {
         // The latest picture that there are enough calm clients to hold it against.
-        let known = self.thresholds.iter().enumerate().take(profile.stage() + 1);
-        let (stage, thresholds) = known.filter(|(_, thresholds)| thresholds.all.is_finite()).last()?;
+        let mut known = self.thresholds.iter().enumerate().take(profile.stage() + 1);
+        let (stage, thresholds) = known.rfind(|(_, thresholds)| thresholds.all.is_finite())?;
         let evidence = self.contrast.evidence(profile, stage);
         (self.attack && evidence.all >= thresholds.all).then_some(evidence)
     }
