@@ -5,7 +5,7 @@ use std::path::PathBuf;
 /// Our own protocol, compiled to code.
 const ADMIN: &str = "tidegate/admin/v1/admin.proto";
 /// Envoy's, for reflection only.
-const RLS: &str = "envoy/service/ratelimit/v3/rls.proto";
+const ENVOY: [&str; 2] = ["envoy/service/ratelimit/v3/rls.proto", "envoy/service/auth/v3/external_auth.proto"];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed=proto");
@@ -13,7 +13,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let all = protox::Compiler::new(["proto"])?
         .include_imports(true)
         .include_source_info(false)
-        .open_files([ADMIN, RLS])?
+        .open_files([ADMIN].into_iter().chain(ENVOY))?
         .encode_file_descriptor_set();
     std::fs::write(out.join("reflection_descriptor.bin"), all)?;
     tonic_prost_build::configure().compile_fds(protox::compile([ADMIN], ["proto"])?)?;

@@ -1,11 +1,102 @@
-//! TLS towards the servers that we ask: what Redis' and Postgres' connections have in common.
+//! TLS towards the servers that we ask: what the connections to Redis, Postgres and an xDS server have in common.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{CertificateError, DigitallySignedStruct, Error, SignatureScheme};
+use rustls::client::{VerifierBuilderError, WebPkiServerVerifier};
+use rustls::crypto::ring::default_provider;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
+
+/// Why there can be no TLS.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// A file that holds no certificates or key, or cannot be read.
+    #[error("{field}: {path:?}: {reason}")]
+    File {
+        /// The field that names it.
+        field: &'static str,
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// A certificate without its key, or the other way round.
+    #[error("certificate and key belong together; set both or neither")]
+    Incomplete,
+    /// Certificates that do not go together.
+    #[error("{0}")]
+    Rejected(#[from] Error),
+    /// No certificate authorities to trust.
+    #[error("the system has no certificate authorities; name a file in ca")]
+    NoRoots,
+    /// The same, from the verifier.
+    #[error("{0}")]
+    Verifier(#[from] VerifierBuilderError),
+}
+
+/// Trusts the authorities of a PEM file, or those of the system. Reads files.
+///
+/// # Errors
+/// [`TlsError`] when there are none.
+pub fn trusting(ca: Option<&Path>) -> Result<Arc<WebPkiServerVerifier>, TlsError> {
+    let mut roots = RootCertStore::empty();
+    match ca {
+        Some(path) => {
+            for certificate in certificates("ca", path)? {
+                roots.add(certificate)?;
+            }
+        }
+        None => {
+            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        }
+    }
+    if roots.is_empty() {
+        return Err(TlsError::NoRoots);
+    }
+    let provider = Arc::new(default_provider());
+    Ok(WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider).build()?)
+}
+
+/// A client that accepts the servers that `verifier` does, and shows a certificate when it has one. Reads files.
+///
+/// # Errors
+/// [`TlsError`] when certificate and key are not both there and a pair.
+pub fn client(
+    verifier: Arc<dyn ServerCertVerifier>,
+    certificate: Option<&Path>,
+    key: Option<&Path>,
+) -> Result<ClientConfig, TlsError> {
+    let builder = ClientConfig::builder_with_provider(Arc::new(default_provider()))
+        .with_safe_default_protocol_versions()?
+        .dangerous()
+        .with_custom_certificate_verifier(verifier);
+    match (certificate, key) {
+        (None, None) => Ok(builder.with_no_client_auth()),
+        (Some(certificate), Some(key)) => {
+            let chain = certificates("certificate", certificate)?;
+            let key = PrivateKeyDer::from_pem_file(key).map_err(|error| file("key", key, error))?;
+            Ok(builder.with_client_auth_cert(chain, key)?)
+        }
+        _ => Err(TlsError::Incomplete),
+    }
+}
+
+fn certificates(field: &'static str, path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let certificates = CertificateDer::pem_file_iter(path)
+        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        .map_err(|error| file(field, path, error))?;
+    if certificates.is_empty() {
+        return Err(file(field, path, "holds no certificate; a PEM file is needed"));
+    }
+    Ok(certificates)
+}
+
+fn file(field: &'static str, path: &Path, reason: impl ToString) -> TlsError {
+    TlsError::File { field, path: path.to_owned(), reason: reason.to_string() }
+}
 
 /// Accepts a certificate for any name, as long as an authority we trust has signed it.
 #[derive(Debug)]

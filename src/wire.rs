@@ -25,7 +25,9 @@ pub enum Value<'a> {
     Number(u64),
     /// A text, bytes or a message.
     Bytes(&'a [u8]),
-    /// A fixed number or a group; no message read here has any.
+    /// A number of eight bytes, such as the bits of a double.
+    Fixed64(u64),
+    /// A number of four bytes or a group; no message read here has any.
     Other,
 }
 
@@ -54,6 +56,10 @@ impl<'a> Reader<'a> {
         let value = match wire_type {
             0 => Value::Number(self.number()?),
             2 => Value::Bytes(self.bytes()?),
+            1 => {
+                let bytes = self.take(8)?.first_chunk().ok_or(Malformed::Truncated)?;
+                Value::Fixed64(u64::from_le_bytes(*bytes))
+            }
             3 => {
                 self.skip_group()?;
                 Value::Other
@@ -269,6 +275,16 @@ mod tests {
         assert_eq!(reader.field(), Ok(Some((1, Value::Other))));
         assert_eq!(reader.field(), Ok(Some((3, Value::Number(1)))));
         assert_eq!(reader.field(), Ok(None));
+    }
+
+    #[test]
+    fn doubles_come_back() {
+        let mut writer = Writer::default();
+        writer.double(2, -0.25);
+        let bytes = writer.into_inner();
+        assert_eq!(Reader::new(&bytes).field(), Ok(Some((2, Value::Fixed64((-0.25_f64).to_bits())))));
+        let cut = Reader::new(&bytes[..bytes.len() - 1]).field();
+        assert_eq!(cut, Err(Malformed::Truncated));
     }
 
     #[test]

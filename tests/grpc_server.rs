@@ -11,18 +11,15 @@ use envoy_types::pb::envoy::service::ratelimit::v3::rate_limit_service_client::R
 use envoy_types::pb::google::protobuf::UInt64Value;
 use envoy_types::pb::google::protobuf::value::Kind;
 use hyper_util::rt::TokioIo;
-use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{TraceService, TraceServiceServer};
-use opentelemetry_proto::tonic::collector::trace::v1::{ExportTraceServiceRequest, ExportTraceServiceResponse};
-use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message;
 use prost_types::FileDescriptorProto;
 use server_support::raw::{self, Raw, answer, frame};
+use server_support::spans::{attribute, collect};
 use server_support::{OK, OVER_LIMIT, SOON, channel, eventually, headers, request, start};
 use tidegate::config::HeaderFamily;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tonic::Code;
-use tonic::transport::server::TcpIncoming;
 use tonic::transport::{Channel, Endpoint};
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
@@ -214,7 +211,9 @@ async fn health_turns_before_the_end_and_everything_is_still_answered() {
     let server = start(RULES, |config| config.shutdown.drain_period = Duration::from_secs(3600));
     let channel = channel(server.address()).await;
     let mut health = HealthClient::new(channel.clone());
-    for service in ["", "ratelimit", "envoy.service.ratelimit.v3.RateLimitService"] {
+    let services =
+        ["", "ratelimit", "envoy.service.ratelimit.v3.RateLimitService", "envoy.service.auth.v3.Authorization"];
+    for service in services {
         assert_eq!(check(&mut health, service).await, Ok(ServingStatus::Serving), "{service}");
     }
     assert_eq!(check(&mut health, "nobody").await, Err(Code::NotFound));
@@ -409,7 +408,12 @@ async fn reflection_lists_and_describes_every_service() {
         panic!("no list");
     };
     let names: Vec<&str> = list.service.iter().map(|service| service.name.as_str()).collect();
-    for name in ["envoy.service.ratelimit.v3.RateLimitService", "grpc.health.v1.Health", "tidegate.admin.v1.Admin"] {
+    for name in [
+        "envoy.service.ratelimit.v3.RateLimitService",
+        "envoy.service.auth.v3.Authorization",
+        "grpc.health.v1.Health",
+        "tidegate.admin.v1.Admin",
+    ] {
         assert!(names.contains(&name), "{names:?}");
     }
     let symbol = "envoy.extensions.common.ratelimit.v3.RateLimitDescriptor".to_owned();
@@ -438,35 +442,10 @@ async fn metrics_tell_of_workers_and_counters() {
     }
 }
 
-/// Passes on the spans that it gets.
-struct Collector(tokio::sync::mpsc::UnboundedSender<Span>);
-
-#[tonic::async_trait]
-impl TraceService for Collector {
-    async fn export(
-        &self,
-        request: tonic::Request<ExportTraceServiceRequest>,
-    ) -> Result<tonic::Response<ExportTraceServiceResponse>, tonic::Status> {
-        let scopes = request.into_inner().resource_spans.into_iter().flat_map(|resource| resource.scope_spans);
-        for span in scopes.flat_map(|scope| scope.spans) {
-            let _ = self.0.send(span);
-        }
-        Ok(tonic::Response::new(ExportTraceServiceResponse::default()))
-    }
-}
-
 #[tokio::test]
 async fn decisions_leave_spans_below_their_callers() {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let endpoint = format!("http://{}", listener.local_addr().unwrap());
-    let (sender, mut spans) = tokio::sync::mpsc::unbounded_channel();
-    let collector = tonic::transport::Server::builder().add_service(TraceServiceServer::new(Collector(sender)));
-    tokio::spawn(collector.serve_with_incoming(TcpIncoming::from(listener)));
-    let server = start(RULES, |config| {
-        config.telemetry.traces.enabled = true;
-        config.telemetry.traces.endpoint = endpoint;
-        config.telemetry.traces.sampling_ratio = 0.0;
-    });
+    let (mut spans, settings) = collect().await;
+    let server = start(RULES, settings);
     let mut client = server.client().await;
     let mut calls = async |domain: &str, parent: Option<&'static str>| {
         let mut call = tonic::Request::new(request(domain, &[&[("user", "a")]]));
@@ -488,11 +467,9 @@ async fn decisions_leave_spans_below_their_callers() {
     while let Ok(span) = spans.try_recv() {
         assert_eq!(span.name, "ShouldRateLimit");
         assert_eq!(span.parent_span_id, 0xb7ad_6b71_6920_3331_u64.to_be_bytes());
-        let attribute = |key: &str| span.attributes.iter().find(|attribute| attribute.key == key).cloned();
-        outcomes.push(format!("{:?}", attribute("ratelimit.outcome").and_then(|it| it.value).and_then(|it| it.value)));
+        outcomes.push(attribute(&span, "ratelimit.outcome"));
     }
-    assert_eq!(outcomes.len(), 2, "{outcomes:?}");
-    assert!(outcomes[0].contains("\"ok\"") && outcomes[1].contains("\"error\""), "{outcomes:?}");
+    assert_eq!(outcomes, ["ok", "error"]);
 }
 
 #[tokio::test]

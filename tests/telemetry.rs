@@ -4,13 +4,14 @@
 
 use std::io::Write;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use http::HeaderMap;
 use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{TraceService, TraceServiceServer};
 use opentelemetry_proto::tonic::collector::trace::v1::{ExportTraceServiceRequest, ExportTraceServiceResponse};
 use opentelemetry_proto::tonic::common::v1::KeyValue;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
+use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use tidegate::config;
 use tidegate::telemetry::logs;
 use tidegate::telemetry::traces::Traces;
@@ -133,7 +134,7 @@ fn a_span_arrives_below_its_parent() {
     let traces = Traces::start(&settings(&received.endpoint), received.runtime.handle()).unwrap();
     assert!(traces.is_enabled());
     let parent = headers("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01");
-    let mut span = traces.start_decision_span(&parent).unwrap();
+    let mut span = traces.start_decision_span("ShouldRateLimit", &parent).unwrap();
     span.request("edge", 2);
     span.outcome("over_limit");
     drop(span);
@@ -155,10 +156,35 @@ fn a_span_arrives_below_its_parent() {
 }
 
 #[test]
+fn the_way_to_redis_is_a_span_below_the_decision() {
+    let mut received = collector();
+    let traces = Traces::start(&settings(&received.endpoint), received.runtime.handle()).unwrap();
+    let began = SystemTime::now();
+    let decision = traces.start_decision_span("Check", &HeaderMap::new()).unwrap();
+    decision.asked_redis(began, None);
+    decision.asked_redis(began, Some("store-unavailable"));
+    drop(decision);
+    traces.shutdown(SOON);
+    let request = received.requests.try_recv().unwrap();
+    let [answered, failed, decision] = &request.resource_spans[0].scope_spans[0].spans[..] else {
+        panic!("{request:?}")
+    };
+    for span in [answered, failed] {
+        assert_eq!((&*span.name, span.kind()), ("redis", SpanKind::Client));
+        assert_eq!((&span.trace_id, &span.parent_span_id), (&decision.trace_id, &decision.span_id));
+        assert_eq!(attribute(&span.attributes, "db.system"), Some(Value::StringValue("redis".into())));
+        let since = u128::from(span.start_time_unix_nano);
+        assert_eq!(since, began.duration_since(UNIX_EPOCH).unwrap().as_nanos());
+    }
+    assert_eq!(answered.status, Some(Default::default()));
+    assert_eq!(failed.status.as_ref().unwrap().message, "store-unavailable");
+}
+
+#[test]
 fn what_waits_is_sent_at_the_end() {
     let mut received = collector();
     let traces = Traces::start(&settings(&received.endpoint), received.runtime.handle()).unwrap();
-    let mut span = traces.start_decision_span(&HeaderMap::new()).unwrap();
+    let mut span = traces.start_decision_span("ShouldRateLimit", &HeaderMap::new()).unwrap();
     span.failed(&std::io::Error::other("no rules"));
     drop(span);
     traces.shutdown(SOON);
@@ -175,12 +201,12 @@ fn the_callers_choice_is_followed_and_chance_decides_otherwise() {
     let traces = Traces::start(&never, runtime.handle()).unwrap();
     let sampled = headers("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01");
     let unsampled = headers("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00");
-    assert!(traces.start_decision_span(&sampled).is_some());
-    assert!(traces.start_decision_span(&HeaderMap::new()).is_none());
+    assert!(traces.start_decision_span("ShouldRateLimit", &sampled).is_some());
+    assert!(traces.start_decision_span("ShouldRateLimit", &HeaderMap::new()).is_none());
     let always = Traces::start(&settings(&endpoint), runtime.handle()).unwrap();
-    assert!(always.start_decision_span(&unsampled).is_none());
-    assert!(always.start_decision_span(&HeaderMap::new()).is_some());
-    assert!(always.start_decision_span(&headers("nonsense")).is_some());
+    assert!(always.start_decision_span("ShouldRateLimit", &unsampled).is_none());
+    assert!(always.start_decision_span("ShouldRateLimit", &HeaderMap::new()).is_some());
+    assert!(always.start_decision_span("ShouldRateLimit", &headers("nonsense")).is_some());
 }
 
 #[test]
@@ -188,7 +214,7 @@ fn off_is_off() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let traces = Traces::start(&config::Traces::default(), runtime.handle()).unwrap();
     assert!(!traces.is_enabled());
-    assert!(traces.start_decision_span(&HeaderMap::new()).is_none());
+    assert!(traces.start_decision_span("ShouldRateLimit", &HeaderMap::new()).is_none());
     traces.shutdown(SOON);
 }
 
@@ -201,7 +227,7 @@ fn a_collector_that_is_away_costs_spans_and_nothing_else() {
     let traces = Traces::start(&away, runtime.handle()).unwrap();
     let began = Instant::now();
     for _ in 0..10_000 {
-        drop(traces.start_decision_span(&HeaderMap::new()));
+        drop(traces.start_decision_span("ShouldRateLimit", &HeaderMap::new()));
     }
     // The queue holds fewer, and no span waited for the collector, which takes its whole timeout to give up.
     assert!(began.elapsed() < away.timeout, "{:?}", began.elapsed());

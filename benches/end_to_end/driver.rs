@@ -9,10 +9,11 @@ use std::time::Instant;
 use bytes::Bytes;
 use h2::client::SendRequest;
 use http::Request;
-use prost::Message as _;
 use tokio::net::TcpStream;
 use tokio::runtime::Builder;
 use tokio::task::JoinSet;
+
+use crate::question::Question;
 
 /// Which clients ask.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -31,8 +32,7 @@ pub enum Keys {
 #[derive(Clone, Copy, Debug)]
 pub struct Traffic {
     pub keys: Keys,
-    /// Descriptors of a request, each a key of its own: 1 or 2.
-    pub descriptors: usize,
+    pub question: Question,
     pub requests: u64,
     pub connections: usize,
     /// Requests under way on each connection.
@@ -52,7 +52,6 @@ pub struct Answers {
     pub latencies: Vec<u32>,
 }
 
-const PATH: &str = "/envoy.service.ratelimit.v3.RateLimitService/ShouldRateLimit";
 /// Digits of a client's number.
 const DIGITS: usize = 8;
 
@@ -64,23 +63,9 @@ struct Template {
 }
 
 impl Template {
-    fn new(descriptors: usize) -> Self {
-        use envoy_types::pb::envoy::extensions::common::ratelimit::v3::RateLimitDescriptor;
-        use envoy_types::pb::envoy::extensions::common::ratelimit::v3::rate_limit_descriptor::Entry;
-        use envoy_types::pb::envoy::service::ratelimit::v3::RateLimitRequest;
+    fn new(question: Question) -> Self {
         let number = "#".repeat(DIGITS);
-        let descriptor = |key: &&str| RateLimitDescriptor {
-            entries: vec![Entry { key: (*key).into(), value: format!("customer-{number}") }],
-            ..RateLimitDescriptor::default()
-        };
-        let request = RateLimitRequest {
-            domain: "bench".into(),
-            descriptors: ["user_id", "tenant"][..descriptors].iter().map(descriptor).collect(),
-            hits_addend: 1,
-        };
-        let message = request.encode_to_vec();
-        let length = u32::try_from(message.len()).unwrap().to_be_bytes();
-        let bytes = [&[0], &length[..], &message].concat();
+        let bytes = question.framed(&number);
         let found = bytes.windows(DIGITS).enumerate().filter(|(_, window)| *window == number.as_bytes());
         let places = found.map(|(place, _)| place).collect();
         Self { bytes, places }
@@ -144,7 +129,7 @@ pub fn run(server: SocketAddr, traffic: Traffic) -> Answers {
 }
 
 async fn drive(server: SocketAddr, traffic: Traffic) -> Answers {
-    let template = Arc::new(Template::new(traffic.descriptors));
+    let template = Arc::new(Template::new(traffic.question));
     let shares = Arc::new(shares(traffic.keys));
     let left = Arc::new(AtomicU64::new(traffic.requests));
     let start = Instant::now();
@@ -197,7 +182,7 @@ async fn stream_of(
             tokio::time::sleep_until(due.into()).await;
         }
         let asked = Instant::now();
-        match ask(&mut sender, template.fill(|| clients.next(number))).await {
+        match ask(&mut sender, traffic.question, template.fill(|| clients.next(number))).await {
             Some(1) => answers.ok += 1,
             Some(2) => answers.over_limit += 1,
             _ => answers.failed += 1,
@@ -206,10 +191,10 @@ async fn stream_of(
     }
 }
 
-/// The overall code of the answer.
-async fn ask(sender: &mut SendRequest<Bytes>, body: Bytes) -> Option<u8> {
+/// The code of the answer, 1 or 2 as RLS has them.
+async fn ask(sender: &mut SendRequest<Bytes>, question: Question, body: Bytes) -> Option<u8> {
     std::future::poll_fn(|context| sender.poll_ready(context)).await.ok()?;
-    let request = Request::post(format!("http://bench{PATH}"))
+    let request = Request::post(format!("http://bench{}", question.path()))
         .header("content-type", "application/grpc")
         .header("te", "trailers")
         .body(())
@@ -221,9 +206,13 @@ async fn ask(sender: &mut SendRequest<Bytes>, body: Bytes) -> Option<u8> {
     while let Some(data) = body.data().await {
         let data = data.ok()?;
         let _ = body.flow_control().release_capacity(data.len());
-        // After the five bytes of the frame comes the field overall_code, 1.
-        if code.is_none() && data.len() > 6 && data[5] == 8 {
-            code = Some(data[6]);
+        // After the five bytes of the frame comes the field overall_code, 1; or a status, empty when it is OK.
+        if code.is_none() && data.len() > 6 {
+            code = match data[5] {
+                8 => Some(data[6]),
+                0x0a => Some(if data[6] == 0 { 1 } else { 2 }),
+                _ => None,
+            };
         }
     }
     code

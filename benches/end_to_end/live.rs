@@ -24,6 +24,7 @@ use crate::Options;
 use crate::driver::{self, Answers, Keys, Traffic};
 use crate::load::percentile;
 use crate::postgres_support::Postgres;
+use crate::question::Question;
 use crate::servers::Server;
 
 const REPLICAS: usize = 3;
@@ -102,7 +103,7 @@ fn load(server: &Server, seconds: u64, meanwhile: impl FnOnce()) -> Answers {
     let address = SocketAddr::from(([127, 0, 0, 1], server.port));
     let traffic = Traffic {
         keys: Keys::Uniform(100_000),
-        descriptors: 1,
+        question: Question::Limits(1),
         requests: RATE * seconds,
         connections: 4,
         streams: 8,

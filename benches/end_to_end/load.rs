@@ -4,8 +4,7 @@ use std::io::Write as _;
 use std::path::Path;
 use std::process::Command;
 
-use prost::Message as _;
-
+use crate::question::Question;
 use crate::servers::Server;
 
 /// How to load a server.
@@ -17,12 +16,12 @@ pub struct Load {
     pub streams: usize,
     /// The cores that `h2load` may use.
     pub cores: &'static str,
-    pub domain: &'static str,
+    pub question: Question,
 }
 
 impl Default for Load {
     fn default() -> Self {
-        Self { requests: 200_000, connections: 4, streams: 32, cores: "1", domain: "domain-3" }
+        Self { requests: 200_000, connections: 4, streams: 32, cores: "1", question: Question::TwoOfMany("domain-3") }
     }
 }
 
@@ -53,28 +52,6 @@ pub fn percentile(latencies: &[u32], share: f64) -> u32 {
     latencies.get(position).copied().unwrap_or(0)
 }
 
-/// The request of every run: two descriptors.
-fn body(domain: &str) -> Vec<u8> {
-    use envoy_types::pb::envoy::extensions::common::ratelimit::v3::RateLimitDescriptor;
-    use envoy_types::pb::envoy::extensions::common::ratelimit::v3::rate_limit_descriptor::Entry;
-    use envoy_types::pb::envoy::service::ratelimit::v3::RateLimitRequest;
-    let descriptor = |entries: &[(&str, &str)]| RateLimitDescriptor {
-        entries: entries.iter().map(|(key, value)| Entry { key: (*key).into(), value: (*value).into() }).collect(),
-        ..RateLimitDescriptor::default()
-    };
-    let request = RateLimitRequest {
-        domain: domain.into(),
-        descriptors: vec![
-            descriptor(&[("user_id", "customer-77")]),
-            descriptor(&[("user_id", "customer-123"), ("method", "GET"), ("path", "/api/v1/items/17")]),
-        ],
-        hits_addend: 1,
-    }
-    .encode_to_vec();
-    let length = u32::try_from(request.len()).unwrap().to_be_bytes();
-    [&[0], &length[..], &request].concat()
-}
-
 pub fn run(server: &Server, load: &Load) -> Run {
     h2load(server, &Load { requests: load.requests / 10, ..*load }, None);
     let directory = tempfile::tempdir().unwrap();
@@ -102,7 +79,7 @@ pub fn run(server: &Server, load: &Load) -> Run {
 
 fn h2load(server: &Server, load: &Load, log: Option<&Path>) -> String {
     let mut data = tempfile::NamedTempFile::new().unwrap();
-    data.write_all(&body(load.domain)).unwrap();
+    data.write_all(&load.question.framed("77")).unwrap();
     let mut command = Command::new("taskset");
     command.args(["-c", load.cores, "h2load", "-c", &load.connections.to_string(), "-m", &load.streams.to_string()]);
     command.args(["-n", &load.requests.to_string(), "-d"]).arg(data.path());
@@ -110,8 +87,7 @@ fn h2load(server: &Server, load: &Load, log: Option<&Path>) -> String {
     if let Some(log) = log {
         command.arg("--log-file").arg(log);
     }
-    command
-        .arg(format!("http://127.0.0.1:{}/envoy.service.ratelimit.v3.RateLimitService/ShouldRateLimit", server.port));
+    command.arg(format!("http://127.0.0.1:{}{}", server.port, load.question.path()));
     let output = command.output().expect("h2load (Debian package nghttp2-client) and taskset must be installed");
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));

@@ -17,6 +17,7 @@
 //! `memory` and `direct`, which is Redis without Tidegate, are for comparison), as fast as it goes or at `--rate N` requests a second.
 //! `-- --scenario live` changes rules in Postgres through the API of three replicas (`--changes N`), and `-- --scenario
 //! million` does so among a million rules; both start a PostgreSQL (Debian package `postgresql`).
+//! `-- --scenario authz` asks by external authorization, beside a tonic server that authorizes everything.
 //! `-- --scenario reload` replaces a file of 100 000 rules while the server is under full load.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 #![allow(clippy::duplicate_mod, reason = "both kinds of servers need ports and certificates")]
@@ -28,10 +29,12 @@ mod redis_support;
 #[path = "../support/mod.rs"]
 mod support;
 
+mod authz;
 mod direct;
 mod driver;
 mod live;
 mod load;
+mod question;
 mod redis;
 mod reload;
 mod report;
@@ -77,7 +80,8 @@ fn main() -> ExitCode {
         Some("redis") => redis::run(&options),
         Some("live") => live::run(&options),
         Some("million") => live::million(&options),
-        Some(other) => panic!("no scenario {other}; there are workers, reload, redis, live and million"),
+        Some("authz") => authz::run(&options),
+        Some(other) => panic!("no scenario {other}; there are workers, reload, redis, live, million and authz"),
     }
     ExitCode::SUCCESS
 }

@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use crate::direct;
 use crate::driver::{self, Answers, Keys, Traffic};
 use crate::load::percentile;
+use crate::question::Question;
 use crate::redis_support::{Cluster, Redis};
 use crate::servers::{Metrics, Server, cpu_us};
 use crate::{Options, support};
@@ -163,7 +164,7 @@ fn measure(case: &Case, options: &Options, settings: &[(&str, String)], redis: &
     let address = SocketAddr::from(([127, 0, 0, 1], server.port));
     let traffic = Traffic {
         keys: case.keys,
-        descriptors: case.descriptors,
+        question: Question::Limits(case.descriptors),
         requests,
         connections: 4,
         streams: 32,

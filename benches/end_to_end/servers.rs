@@ -4,10 +4,14 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::SocketAddr;
 use std::process::{Child, ChildStdout, Command, ExitCode, Stdio};
 
+use envoy_types::pb::envoy::service::auth::v3::authorization_server::{Authorization, AuthorizationServer};
+use envoy_types::pb::envoy::service::auth::v3::check_response::HttpResponse;
+use envoy_types::pb::envoy::service::auth::v3::{CheckRequest, CheckResponse, OkHttpResponse};
 use envoy_types::pb::envoy::service::ratelimit::v3::rate_limit_service_server::{
     RateLimitService, RateLimitServiceServer,
 };
 use envoy_types::pb::envoy::service::ratelimit::v3::{RateLimitRequest, RateLimitResponse};
+use envoy_types::pb::google::rpc::Status as RpcStatus;
 use tidegate::config::{Config, LoadOptions};
 use tokio::net::TcpListener;
 use tokio::runtime::Builder;
@@ -104,7 +108,8 @@ pub fn serve(name: &str) -> ExitCode {
     match name {
         "tonic-default" => Builder::new_multi_thread().enable_all().build().unwrap().block_on(answer_ok()),
         "tonic-worker" => Builder::new_current_thread().enable_all().build().unwrap().block_on(answer_ok()),
-        "tidegate" => tidegate(),
+        "authz-tonic" => Builder::new_current_thread().enable_all().build().unwrap().block_on(answer_ok()),
+        "tidegate" | "authz" => tidegate(name == "authz"),
         other => panic!("no server {other}"),
     }
     ExitCode::SUCCESS
@@ -124,20 +129,33 @@ impl RateLimitService for AlwaysOk {
     }
 }
 
+#[tonic::async_trait]
+impl Authorization for AlwaysOk {
+    async fn check(&self, _: Request<CheckRequest>) -> Result<Response<CheckResponse>, Status> {
+        Ok(Response::new(CheckResponse {
+            status: Some(RpcStatus::default()),
+            http_response: Some(HttpResponse::OkResponse(OkHttpResponse::default())),
+            ..CheckResponse::default()
+        }))
+    }
+}
+
 async fn answer_ok() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     ready(listener.local_addr().unwrap().port());
     tonic::transport::Server::builder()
         .add_service(RateLimitServiceServer::new(AlwaysOk))
+        .add_service(AuthorizationServer::new(AlwaysOk))
         .serve_with_incoming(TcpIncoming::from(listener).with_nodelay(Some(true)))
         .await
         .unwrap();
 }
 
-/// The real server: `BENCH_WORKERS` workers (1), the rules in `BENCH_RULES` (10 000 in five domains).
-fn tidegate() {
+/// The real server: `BENCH_WORKERS` workers (1), the rules in `BENCH_RULES` (10 000 in five domains); with the section of
+/// the scenario `authz`, if asked for.
+fn tidegate(authz: bool) {
     let variable = |name: &str| std::env::var(name).ok();
-    let directory = tempfile::tempdir().unwrap();
+    let (directory, lists) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let rules = variable("BENCH_RULES").map_or_else(|| directory.path().to_owned(), Into::into);
     for number in 0..5 {
         let name = format!("domain-{number}");
@@ -146,6 +164,10 @@ fn tidegate() {
     let any = SocketAddr::from(([127, 0, 0, 1], 0));
     // Further settings by their own names, where a scenario asks for that.
     let mut config = match variable("BENCH_ENVIRONMENT") {
+        None if authz => {
+            std::fs::write(directory.path().join("shop.yaml"), crate::authz::RULES).unwrap();
+            crate::authz::settings(lists.path())
+        }
         None => Config::default(),
         Some(_) => Config::load(&LoadOptions::from_process()).unwrap().config,
     };

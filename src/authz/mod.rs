@@ -4,7 +4,12 @@
 //! [`policy::Policy`] is the `ext_authz` section, compiled; it reads [`attributes::Attributes`], which borrow from the
 //! message that Envoy sent.
 
+pub mod address;
 pub mod attributes;
+pub mod certificate;
+pub mod encoded;
 pub mod lists;
+pub mod metadata;
 pub mod path;
 pub mod policy;
+pub mod text;

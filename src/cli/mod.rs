@@ -9,11 +9,14 @@ mod demo;
 mod descriptor;
 mod doctor;
 mod explain;
+mod health;
 mod rules;
 mod serve;
 mod settings;
 mod token;
 
+use std::ffi::OsString;
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -71,12 +74,17 @@ enum Command {
     Counters(counters::Command),
     /// Check Redis, rules and ports, and say what to change
     Doctor(doctor::Args),
+    /// Ask whether a running server wants traffic, as a container's health check
+    Health(health::Args),
 }
+
+/// The name under which the program stands in for envoyproxy/ratelimit's, which takes no arguments and serves.
+const STAND_IN: &str = "ratelimit";
 
 /// Parses the command line and runs what it says.
 #[must_use]
 pub fn main() -> ExitCode {
-    let result = match Cli::parse().command {
+    let result = match Cli::parse_from(as_called(std::env::args_os().collect())).command {
         Command::Serve(args) => serve::run(args),
         Command::Demo(args) => demo::run(args),
         Command::Rules(command) => rules::run(command),
@@ -86,11 +94,23 @@ pub fn main() -> ExitCode {
         Command::Token(command) => token::run(command),
         Command::Counters(command) => counters::run(command),
         Command::Doctor(args) => doctor::run(args),
+        Command::Health(args) => health::run(args),
     };
     result.unwrap_or_else(|error| {
         eprintln!("tidegate: {error:#}");
         ExitCode::from(FAILURE)
     })
+}
+
+/// The arguments, with the subcommand that the program's name stands for: a deployment of envoyproxy/ratelimit runs
+/// `/bin/ratelimit`, and goes on doing so with the image changed.
+fn as_called(mut arguments: Vec<OsString>) -> Vec<OsString> {
+    let stands_in =
+        arguments.first().is_some_and(|name| Path::new(name).file_name().is_some_and(|name| name == STAND_IN));
+    if stands_in && arguments.len() == 1 {
+        arguments.push("serve".into());
+    }
+    arguments
 }
 
 /// Output of a command.
@@ -120,5 +140,15 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_name_of_envoyproxy_ratelimit_serves() {
+        let called = |arguments: &[&str]| as_called(arguments.iter().map(OsString::from).collect());
+        assert_eq!(called(&["/bin/ratelimit"]), ["/bin/ratelimit", "serve"]);
+        assert_eq!(called(&["ratelimit", "doctor"]), ["ratelimit", "doctor"], "what is asked for goes before");
+        assert_eq!(called(&["/bin/tidegate"]), ["/bin/tidegate"]);
+        assert_eq!(called(&["/opt/ratelimit/tidegate"]), ["/opt/ratelimit/tidegate"]);
+        assert!(called(&[]).is_empty());
     }
 }

@@ -65,6 +65,9 @@ fn plain(expected: &str) -> &str {
         "f32" | "f64" => "a number",
         "a boolean" | "bool" => "true or false",
         "a string" => "a text",
+        "path string" => "a path",
+        "a sequence" => "a list",
+        "a map" => "a section",
         other if other.starts_with("struct ") => "a section with settings in it",
         other => other,
     }

@@ -9,8 +9,7 @@ use figment::{Figment, Metadata, Profile, Provider};
 
 use super::compat::{self, Note};
 use super::error::{ConfigError, ConfigErrors, sentence};
-use super::yaml::{self, LeafValue};
-use super::{Config, validate};
+use super::{Config, field, validate, yaml};
 
 /// Names the settings file, when no flag does.
 const FILE_VARIABLE: &str = "TIDEGATE_CONFIG";
@@ -77,13 +76,55 @@ pub struct Loaded {
 
 /// Where each value came from.
 #[derive(Clone, Debug)]
-pub struct Sources(Figment);
+pub struct Sources {
+    figment: Figment,
+    /// Everything, the layers put over each other.
+    tree: Value,
+    items: Items,
+}
 
 impl Sources {
-    /// Where the value of a field came from: `FILE:LINE`, the environment variable's name, the flag, or `default`.
+    fn new(figment: Figment, items: Items) -> Self {
+        let tree = figment.find_value("").unwrap_or_else(|_| Value::from(Dict::new()));
+        Self { figment, tree, items }
+    }
+
+    /// Where the value of a field came from: `FILE:LINE`, the environment variable's name, the flag, or `default`. Of an
+    /// item of a list, `routes[2].hits`, it is the item's own line.
     #[must_use]
     pub fn of(&self, field: &str) -> &str {
-        self.0.find_metadata(field).map_or("default", |metadata| metadata.name.as_ref())
+        let steps = field::steps(field);
+        let mut value = &self.tree;
+        for step in &steps {
+            match value {
+                Value::Dict(_, entries) => match entries.get(step) {
+                    Some(below) => value = below,
+                    None => return "default",
+                },
+                _ => break,
+            }
+        }
+        let origin = self.figment.get_metadata(value.tag()).map_or("default", |metadata| metadata.name.as_ref());
+        self.items.origin(&steps, origin)
+    }
+}
+
+/// Where the items of the lists in the settings file were written.
+#[derive(Clone, Debug, Default)]
+struct Items {
+    file: String,
+    /// By the steps that lead there, `FILE:LINE`.
+    origins: BTreeMap<Vec<String>, String>,
+}
+
+impl Items {
+    /// A better origin than that of the whole list, if the list is the file's.
+    fn origin<'s>(&'s self, steps: &[String], list: &'s str) -> &'s str {
+        if list.rsplit_once(':').is_none_or(|(file, _)| file != self.file) {
+            return list;
+        }
+        let found = (1..=steps.len()).rev().find_map(|length| self.origins.get(steps.get(..length)?));
+        found.map_or(list, String::as_str)
     }
 }
 
@@ -138,11 +179,12 @@ impl Config {
         let env: BTreeMap<&str, &str> = env.map(|(name, value)| (name.as_str(), value.as_str())).collect();
         let mut errors = Vec::new();
         let mut settings = Vec::new();
+        let mut items = Items::default();
 
         let file = options.file.clone().or_else(|| env.get(FILE_VARIABLE).map(PathBuf::from));
         if let Some(file) = file {
             match read_file(&file) {
-                Ok(read) => settings.extend(read),
+                Ok(read) => (settings, items) = read,
                 Err(error) => errors.push(error),
             }
         }
@@ -156,10 +198,15 @@ impl Config {
         errors.extend(reference.errors);
         settings.extend(above);
 
-        let (config, figment) = extract(settings, &mut errors);
-        let sources = Sources(figment);
+        let typed = errors.len();
+        let (config, figment) = extract(settings, &items, &mut errors);
+        let sources = Sources::new(figment, items);
         if let Some(config) = &config {
+            // Where something had to be taken out of lists and maps that refer to each other, more would be said of
+            // them than is so.
+            let partly = errors.iter().skip(typed).any(|error| error.field.starts_with("ext_authz."));
             let wrong = validate::validate(config).into_iter();
+            let wrong = wrong.filter(|(field, _)| !partly || !field.starts_with("ext_authz."));
             errors.extend(wrong.map(|(field, message)| ConfigError::new(&*field, sources.of(&field), message)));
         }
         match config {
@@ -188,9 +235,12 @@ impl<P: Provider> Provider for Named<P> {
     }
 }
 
+/// The most mistakes told of the types of values.
+const MAX_MISTAKES: usize = 100;
+
 /// Types the values. A mistake is noted and taken out, so that the next one is found too; the tree that remains is
 /// there for the checks of the whole.
-fn extract(mut settings: Vec<Setting>, errors: &mut Vec<ConfigError>) -> (Option<Config>, Figment) {
+fn extract(mut settings: Vec<Setting>, items: &Items, errors: &mut Vec<ConfigError>) -> (Option<Config>, Figment) {
     loop {
         let figment = layers(&settings);
         let error = match figment.extract_lossy::<Config>() {
@@ -198,32 +248,44 @@ fn extract(mut settings: Vec<Setting>, errors: &mut Vec<ConfigError>) -> (Option
             Err(error) => error,
         };
         let origin = error.metadata.as_ref().map_or("default", |metadata| metadata.name.as_ref());
-        errors.push(ConfigError::new(error.path.join("."), origin, sentence(&error.kind)));
-        let before = settings.len();
-        settings.retain(|setting| !setting.path.iter().zip(&error.path).all(|(a, b)| a == b));
-        if settings.len() == before {
+        let tree = figment.find_value("").unwrap_or_else(|_| Value::from(Dict::new()));
+        let name = field::name(&error.path, &tree);
+        errors.push(ConfigError::new(name, items.origin(&error.path, origin), sentence(&error.kind)));
+        if errors.len() >= MAX_MISTAKES || !take_out(&mut settings, &error.path) {
             return (None, figment);
         }
     }
 }
 
-fn read_file(path: &std::path::Path) -> Result<Vec<Setting>, ConfigError> {
+/// Takes what is wrong out of every layer; whether there was anything.
+fn take_out(settings: &mut Vec<Setting>, steps: &[String]) -> bool {
+    let mut taken = false;
+    settings.retain_mut(|setting| {
+        if !setting.path.iter().zip(steps).all(|(a, b)| a == b) {
+            return true;
+        }
+        taken = true;
+        let rest = steps.get(setting.path.len()..).unwrap_or_default();
+        field::take_out(&mut setting.value, rest)
+    });
+    taken
+}
+
+fn read_file(path: &std::path::Path) -> Result<(Vec<Setting>, Items), ConfigError> {
     let name = path.display().to_string();
     let text = std::fs::read_to_string(path)
         .map_err(|error| ConfigError::new("", &name, format!("the settings file cannot be read: {error}")))?;
-    let leaves = yaml::leaves(&text).map_err(|(line, message)| {
+    let read = yaml::leaves(&text).map_err(|(line, message)| {
         let origin = line.map_or_else(|| name.clone(), |line| format!("{name}:{line}"));
         ConfigError::new("", origin, message)
     })?;
     let setting = |leaf: yaml::Leaf| {
-        let value = match leaf.value {
-            LeafValue::Text(text) => Value::from(text),
-            LeafValue::List(items) => Value::from(items),
-            LeafValue::EmptySection => Value::from(Dict::new()),
-        };
-        Setting { path: leaf.path, value, origin: format!("{name}:{}", leaf.line) }
+        let origin = format!("{name}:{}", leaf.line);
+        Setting { path: leaf.path, value: leaf.value, origin }
     };
-    Ok(leaves.into_iter().map(setting).collect())
+    let settings = read.leaves.into_iter().map(setting).collect();
+    let origins = read.items.into_iter().map(|(steps, line)| (steps, format!("{name}:{line}"))).collect();
+    Ok((settings, Items { file: name, origins }))
 }
 
 /// `TIDEGATE_GRPC__ADDRESS` sets `grpc.address`. Names without a separator are not ours: Kubernetes makes

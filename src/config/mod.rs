@@ -10,12 +10,14 @@ pub mod compat;
 pub mod database;
 mod error;
 pub mod ext_authz;
+pub(crate) mod field;
 mod load;
 mod print;
 pub mod redis;
 pub mod scalar;
 mod tree;
 mod validate;
+pub mod xds;
 mod yaml;
 
 pub use error::{ConfigError, ConfigErrors};

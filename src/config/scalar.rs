@@ -194,6 +194,56 @@ pub mod list {
     }
 }
 
+/// Names and values: as YAML writes a map, or in one text, `name=value` with commas between.
+pub mod map {
+    use serde::Deserializer;
+    use serde::de::value::StrDeserializer;
+    use serde::de::{DeserializeOwned, Error, IntoDeserializer, MapAccess, Visitor};
+    use std::collections::BTreeMap;
+    use std::fmt;
+    use std::marker::PhantomData;
+
+    /// Reads a map. Blanks around names and values do not count, and an empty text is an empty map.
+    ///
+    /// # Errors
+    /// When a part of the text has no `=`, or a value is not what it should be.
+    pub fn deserialize<'de, D: Deserializer<'de>, T: DeserializeOwned>(
+        deserializer: D,
+    ) -> Result<BTreeMap<String, T>, D::Error> {
+        struct MapVisitor<T>(PhantomData<T>);
+        impl<'de, T: DeserializeOwned> Visitor<'de> for MapVisitor<T> {
+            type Value = BTreeMap<String, T>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a map, or texts name=value with commas between")
+            }
+            fn visit_str<E: Error>(self, text: &str) -> Result<Self::Value, E> {
+                let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
+                parts
+                    .zip(1..)
+                    .map(|(part, number)| {
+                        // The part itself may be a secret.
+                        let missing = || E::custom(format!("part {number} has no '='; write name=value,name=value"));
+                        let (name, value) = part.split_once('=').ok_or_else(missing)?;
+                        let value: StrDeserializer<'_, E> = value.trim().into_deserializer();
+                        Ok((name.trim().to_owned(), T::deserialize(value)?))
+                    })
+                    .collect()
+            }
+            fn visit_unit<E: Error>(self) -> Result<Self::Value, E> {
+                Ok(BTreeMap::new())
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Self::Value, A::Error> {
+                let mut map = BTreeMap::new();
+                while let Some((name, value)) = entries.next_entry()? {
+                    map.insert(name, value);
+                }
+                Ok(map)
+            }
+        }
+        deserializer.deserialize_any(MapVisitor(PhantomData))
+    }
+}
+
 /// Writes 0.8 as 0.8, not as the double nearest to the float nearest to it.
 pub(super) fn serialize_f32<S: serde::Serializer>(value: &f32, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_f64(value.to_string().parse().unwrap_or(f64::from(*value)))

@@ -12,6 +12,7 @@ use super::database::Database;
 use super::ext_authz::ExtAuthz;
 use super::redis::Redis;
 use super::scalar::{self, address, duration, list, optional_address};
+use super::xds::Xds;
 use crate::core::spec::{FailureMode, HeaderFamilies};
 
 /// Every setting.
@@ -175,8 +176,8 @@ impl Default for Admin {
     }
 }
 
-/// Where rules come from: `paths`, or a `runtime` directory as envoyproxy/ratelimit has it, not both. With neither,
-/// the example rules built into the program.
+/// Where rules come from: `paths`, or a `runtime` directory as envoyproxy/ratelimit has it, or an `xds` server, or a
+/// repository; only one of them. With none, the example rules built into the program.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Rules {
@@ -185,7 +186,10 @@ pub struct Rules {
     pub paths: Vec<PathBuf>,
     /// A directory laid out as envoyproxy/ratelimit's. Default: none.
     pub runtime: Option<Runtime>,
-    /// Merge the descriptors of files that name the same domain, instead of refusing them. Default `false`.
+    /// An xDS server that hands them out. Default: none.
+    pub xds: Option<Xds>,
+    /// Merge the descriptors of files (or xDS resources) that name the same domain, instead of refusing them. Default
+    /// `false`.
     pub merge_domains: bool,
     /// Refuse what otherwise is a warning: misplaced keys, duplicate keys, later documents, stray files. Default
     /// `false`.
@@ -198,16 +202,16 @@ pub struct Rules {
     #[serde(with = "duration")]
     pub poll_interval: Duration,
     /// Start although the first rules do not load: requests are answered with an error, and health says so, until
-    /// they do. Default `false`: the process ends with the reason.
+    /// they do. Default `false`: the process ends with the reason; the first rules of an xDS server are waited for.
     pub start_without: bool,
     /// The file of the embedded repository, made if it is not there, when rules come neither from files nor from
     /// Postgres. Default: none, rules that are changed through the API last as long as the process.
     pub repository_file: Option<PathBuf>,
-    /// Refuse to start when neither the repository nor a copy of it gives any rules in time. Default `false`: requests
-    /// are answered with an error, and health says so, until one does.
+    /// Refuse to start when neither the repository (or the xDS server) nor a copy of it gives any rules in time. Default
+    /// `false`: requests are answered with an error, and health says so, until one does.
     pub required: bool,
-    /// A directory for a copy of the rules of a repository, from which the process starts when nothing else is reached.
-    /// Each process has its own. Default: none.
+    /// A directory for a copy of the rules of a repository or an xDS server, from which the process starts when nothing
+    /// else is reached. Each process has its own. Default: none.
     pub copy_directory: Option<PathBuf>,
     /// A file whose first line is the key that copies are authenticated with, on disk and in Redis: at least 32 bytes, the
     /// same for all replicas. Default: none, copies have checksums only.
@@ -222,6 +226,7 @@ impl Default for Rules {
         Self {
             paths: Vec::new(),
             runtime: None,
+            xds: None,
             merge_domains: false,
             strict: false,
             debounce: Duration::from_millis(200),

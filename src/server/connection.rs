@@ -14,6 +14,8 @@ use tonic::service::Routes;
 use tower::Service;
 
 use super::body::Body;
+use super::ext_authz::{self, Authorization};
+use super::grpc::Calls;
 use super::listener::Socket;
 use super::patient::Patient;
 use super::preface;
@@ -41,8 +43,12 @@ const MAX_SEND_BUFFER: usize = 64 * 1024;
 /// What every connection of a worker shares.
 #[derive(Debug)]
 pub struct Shared {
-    /// Decides.
+    /// Answers the calls of the two below.
+    pub calls: Calls,
+    /// Decides what Envoy has made descriptors of.
     pub rls: RateLimitService,
+    /// Decides what Envoy describes as a whole.
+    pub ext_authz: Authorization,
     /// Every other service.
     pub routes: Routes,
     /// Counts what this worker does.
@@ -57,9 +63,16 @@ pub struct Shared {
 
 impl Shared {
     async fn answer(&self, request: Request<Incoming>) -> Result<Response<Body>, tonic::Status> {
-        if request.uri().path() == rls::SHOULD_RATE_LIMIT {
-            self.load.count_request();
-            return Ok(self.rls.should_rate_limit(request).await);
+        match request.uri().path() {
+            rls::SHOULD_RATE_LIMIT => {
+                self.load.count_request();
+                return Ok(self.calls.answer(&self.rls, request).await);
+            }
+            ext_authz::CHECK => {
+                self.load.count_request();
+                return Ok(self.calls.answer(&self.ext_authz, request).await);
+            }
+            _ => {}
         }
         // Boxed, since the space for it would be copied with every request, ours above included.
         let answer = Box::pin(self.routes.clone().call(request.map(tonic::body::Body::new))).await;

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 
 use super::access::Access;
+use super::ext_authz::ExtAuthz;
 use super::health::Health;
+use super::lists::ListsHandle;
 use super::rule_store::RuleStore;
 use crate::config::Config;
 use crate::counters::choice::Counters;
@@ -23,6 +25,8 @@ pub type Limiter = crate::limiter::Limiter<Counters>;
 pub struct Context {
     /// Decides.
     pub limiter: Arc<Limiter>,
+    /// What requests that Envoy describes as a whole become, and how they are answered.
+    pub ext_authz: ExtAuthz,
     /// The settings.
     pub config: Arc<Config>,
     /// What is measured.
@@ -35,10 +39,14 @@ pub struct Context {
     pub rule_files: ArcSwap<Vec<PathBuf>>,
     /// Lets callers in, but for gRPC decisions, which TLS guards.
     pub access: Access,
-    /// Where rules are changed, unless they come from files.
+    /// Where rules are changed, unless they come from files or an xDS server.
     pub rule_store: Option<RuleStore>,
     /// What is in force of rules that come from a repository.
     pub live: Option<Live>,
+    /// How it stands with the xDS server that rules come from, if they do.
+    pub xds: Option<Arc<crate::rules::xds::Status>>,
+    /// Who is turned away, or let through without counting, by external authorization.
+    pub lists: Arc<ListsHandle>,
     /// Starts spans of decisions.
     pub traces: Traces,
 }

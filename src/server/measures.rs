@@ -8,9 +8,9 @@ use axum::http::{StatusCode, Uri};
 use axum::routing::get;
 
 use super::Context;
-use super::rules::standing;
+use super::rules::{standing, xds};
 use super::tls::TlsAcceptor;
-use super::workers::{Load, Refused};
+use super::workers::{AnsweredBy, Load, Refused};
 use crate::core::clock::SystemClock;
 use crate::core::spec::FailureMode;
 use crate::counters::breaker::{Breaker, BreakerState};
@@ -33,8 +33,12 @@ pub fn register(context: &Arc<Context>, loads: &[Arc<Load>], refused: Arc<Refuse
     metrics.counter("evicted_counters", "Counters evicted to make room", store(|stats| stats.least_consumed));
     metrics.counter("overflowed_hits", "Hits counted on shared counters", store(|stats| stats.overflowed));
 
+    context.lists.register(metrics);
     if let Some(live) = &context.live {
         standing::register(metrics, live);
+    }
+    if let Some(status) = &context.xds {
+        xds::register(metrics, status);
     }
     if let Some(redis) = context.limiter.store().redis() {
         counters_in_redis(metrics, redis);
@@ -49,6 +53,11 @@ pub fn register(context: &Arc<Context>, loads: &[Arc<Load>], refused: Arc<Refuse
     metrics.counters("worker_requests", "Requests for decisions over gRPC", "worker", move || {
         let requests = workers.iter().map(|load| load.requests());
         requests.enumerate().map(|(worker, count)| (worker.to_string(), count)).collect()
+    });
+    let workers = loads.to_vec();
+    metrics.counters("ext_authz_answers", "Answers of external authorization", "answered_by", move || {
+        let answers = |by| workers.iter().map(|load| load.checks(by)).sum();
+        AnsweredBy::ALL.iter().map(|&by| (by.name().to_owned(), answers(by))).collect()
     });
     metrics
         .counter("refused_connections", "gRPC connections closed because there were too many", move || refused.count());

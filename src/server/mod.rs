@@ -1,7 +1,7 @@
 //! Translates protocols to and from the limiter, and holds no policy.
 //!
-//! [`start`] puts one process together: the workers that answer Envoy ([`workers`], [`connection`], [`rls`]), and
-//! beside them, on a runtime of its own, whatever is not in the path of a request: the HTTP and administration
+//! [`start`] puts one process together: the workers that answer Envoy ([`workers`], [`connection`], [`grpc`], [`rls`],
+//! [`ext_authz`]), and beside them, on a runtime of its own, whatever is not in the path of a request: the HTTP and administration
 //! listeners, loading of rules, sweeping of counters, renewal of certificates.
 
 pub mod access;
@@ -10,10 +10,13 @@ pub mod body;
 pub mod connection;
 pub mod context;
 mod counters;
+pub mod ext_authz;
+pub mod grpc;
 pub mod headers;
 pub mod health;
 pub mod http;
 pub mod listener;
+pub mod lists;
 mod measures;
 pub mod patient;
 pub mod preface;
@@ -43,9 +46,12 @@ use self::access::Access;
 use self::connection::Shared;
 pub use self::context::Context;
 use self::context::Limiter;
+use self::ext_authz::{Authorization, ExtAuthz, SetupError};
+use self::grpc::Calls;
 use self::health::{Health, HealthService};
 use self::http::listener::{Bounds, HttpListener, serve};
 use self::listener::{BindError, GrpcListener, UnixSocket, bind_tcp};
+use self::lists::ListsHandle;
 use self::rls::RateLimitService;
 use self::rule_store::RuleStore;
 use self::shutdown::{Phase, Shutdown};
@@ -56,7 +62,7 @@ use crate::limiter::LimiterOptions;
 use crate::rules::live::Live;
 use crate::rules::report::Report;
 use crate::rules::repository::RepositoryError;
-use crate::rules::watch::Watcher;
+use crate::rules::watch::{Options, Watcher};
 use crate::telemetry::decisions::{DecisionMetrics, DecisionMetricsOptions};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::rule_loads::RuleLoads;
@@ -92,9 +98,21 @@ pub enum StartError {
     /// The key of the copies cannot be used.
     #[error("rules.copy_key_file: {0}")]
     CopyKey(#[from] crate::rules::copies::codec::KeyError),
+    /// The xDS server cannot be reached as the settings say.
+    #[error(transparent)]
+    Xds(#[from] crate::rules::xds::connect::ConnectError),
+    /// The copy of what the xDS server sent cannot be used.
+    #[error("rules.copy_directory: {0}")]
+    XdsCopy(#[from] crate::rules::xds::copy::CopyError),
     /// There are no rules anywhere, and the settings ask for some.
     #[error("there are no rules to start with (rules.required): {0}")]
     NoRules(String),
+    /// The `ext_authz` section cannot be used.
+    #[error(transparent)]
+    ExtAuthz(#[from] SetupError),
+    /// The lists of external authorization cannot be used.
+    #[error(transparent)]
+    Lists(#[from] lists::ListsError),
     /// Reflection cannot be served.
     #[error(transparent)]
     Reflection(#[from] reflection::Error),
@@ -125,6 +143,7 @@ pub struct Running {
     http_tls: Option<TlsAcceptor>,
     shutdown: Shutdown,
     _watcher: Option<Watcher>,
+    _lists_watcher: Option<Watcher>,
     _background: Background,
 }
 
@@ -207,13 +226,15 @@ pub fn start(config: Config) -> Result<Running, StartError> {
     let (background, handle) = Background::start()?;
     let traces = Traces::start(&config.telemetry.traces, &handle)?;
     let sources = rules::files::sources(&config.rules);
-    let kept = match &sources {
-        None => Some(rules::kept::open(&config, &handle)?),
-        Some(_) => None,
+    let xds = rules::xds::status(&config)?;
+    let kept = match (&sources, &xds) {
+        (None, None) => Some(rules::kept::open(&config, &handle)?),
+        _ => None,
     };
     let rule_store = kept.as_ref().map(rules::kept::Kept::rule_store);
     let live = kept.as_ref().map(|kept| kept.live.clone());
-    let context = Arc::new(assemble(&config, count, traces, rule_store, live)?);
+    let (lists, lists_watcher) = lists::open(&config.ext_authz, Options::default())?;
+    let context = Arc::new(assemble(&config, count, traces, rule_store, live, xds, lists)?);
     let first = sources.as_ref().map(|sources| rules::files::load_first(&context, sources)).transpose()?.flatten();
     let (tls, reloader) = load_tls(config.grpc.tls.as_ref(), Port::Grpc)?;
     let (http_tls, http_reloader) = load_tls(config.http.tls.as_ref(), Port::Http)?;
@@ -221,6 +242,7 @@ pub fn start(config: Config) -> Result<Running, StartError> {
     let entered = handle.enter();
     let listeners = Listeners::bind(&config, http_tls.clone())?;
     let watcher = sources.map(|sources| rules::files::keep_in_force(&context, sources, first)).transpose()?;
+    rules::xds::follow(&context, &handle)?;
     if let Some(kept) = kept {
         rules::kept::follow(&context, kept, &handle)?;
     }
@@ -229,7 +251,9 @@ pub fn start(config: Config) -> Result<Running, StartError> {
         .add_service(reflection::v1alpha()?)
         .prepare();
     let shutdown = Shutdown::default();
-    let shared = |load| Shared {
+    let shared = |load: Arc<Load>| Shared {
+        calls: Calls::new(Arc::clone(&context)),
+        ext_authz: Authorization::new(Arc::clone(&context), Arc::clone(&load)),
         rls: RateLimitService::new(Arc::clone(&context)),
         routes: routes.clone(),
         load,
@@ -248,6 +272,7 @@ pub fn start(config: Config) -> Result<Running, StartError> {
         http_tls,
         shutdown: shutdown.clone(),
         _watcher: watcher,
+        _lists_watcher: lists_watcher,
         _background: background,
     };
     measures::register(&context, running.loads(), workers.refused(), &[running.tls(), running.http_tls()]);
@@ -286,6 +311,8 @@ fn assemble(
     traces: Traces,
     rule_store: Option<RuleStore>,
     live: Option<Live>,
+    xds: Option<Arc<crate::rules::xds::Status>>,
+    lists: Arc<ListsHandle>,
 ) -> Result<Context, StartError> {
     let metrics = &config.telemetry.metrics;
     let decisions = Arc::new(DecisionMetrics::new(DecisionMetricsOptions {
@@ -304,6 +331,7 @@ fn assemble(
     let store = counters::open(config, workers)?;
     Ok(Context {
         limiter: Arc::new(Limiter::new(store, options, Arc::clone(&decisions))),
+        ext_authz: ExtAuthz::new(config)?,
         config: Arc::clone(config),
         metrics: Arc::new(Metrics::new(decisions, Arc::new(RuleLoads::default()))),
         health: Arc::new(Health::default()),
@@ -315,6 +343,8 @@ fn assemble(
         ),
         rule_store,
         live,
+        xds,
+        lists,
         traces,
     })
 }

@@ -1,11 +1,12 @@
 //! Problem documents (RFC 9457) for denials.
 
+use http::StatusCode;
 use serde::Serialize;
 
 use super::headers::{LimitName, never_fits, retry_after, violates};
 use crate::core::decision::{Code, Decision, Source};
 
-/// The media type of [`denial`].
+/// The media type of problem documents.
 pub const MEDIA_TYPE: &str = "application/problem+json";
 
 /// The type of a denial, from IANA's registry of HTTP problem types.
@@ -27,10 +28,10 @@ struct QuotaExceeded {
     violated_policies: Vec<String>,
 }
 
-/// The body of a denial; `None` when the decision is none. It holds names and numbers from the rules, and nothing that
-/// the client sent.
+/// The body of a denial that is answered with `status`; `None` when the decision is none. It holds names and numbers from
+/// the rules, and nothing that the client sent.
 #[must_use]
-pub fn denial(decision: &Decision<'_>) -> Option<Vec<u8>> {
+pub fn denial(decision: &Decision<'_>, status: u16) -> Option<Vec<u8>> {
     if decision.code != Code::OverLimit {
         return None;
     }
@@ -42,14 +43,16 @@ pub fn denial(decision: &Decision<'_>) -> Option<Vec<u8>> {
     let problem = QuotaExceeded {
         r#type: if unchecked { REDUCED_CAPACITY } else { QUOTA_EXCEEDED },
         title: if unchecked { "Rate limit cannot be checked" } else { "Rate limit exceeded" },
-        status: 429,
-        detail: detail(decision),
+        status,
+        detail: sentence(decision),
         violated_policies: violated.take(MAX_POLICIES).collect(),
     };
     serde_json::to_vec(&problem).ok()
 }
 
-fn detail(decision: &Decision<'_>) -> String {
+/// A denial in one sentence.
+#[must_use]
+pub fn sentence(decision: &Decision<'_>) -> String {
     let Some((status, applied)) = decision.deciding() else {
         return "The rate limit is exceeded.".to_owned();
     };
@@ -67,4 +70,23 @@ fn detail(decision: &Decision<'_>) -> String {
         }
         None => format!("The limit '{name}' of {amount} per {window} is exceeded."),
     }
+}
+
+/// What a client is told that a list turns away: not which entry does.
+pub const TURNED_AWAY: &str = "Access is denied.";
+
+#[derive(Serialize)]
+struct Plain {
+    r#type: &'static str,
+    title: &'static str,
+    status: u16,
+    detail: &'static str,
+}
+
+/// The body for a client that a list turns away with `status`.
+#[must_use]
+pub fn turned_away(status: u16) -> Vec<u8> {
+    let title = StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason());
+    let problem = Plain { r#type: "about:blank", title: title.unwrap_or("Denied"), status, detail: TURNED_AWAY };
+    serde_json::to_vec(&problem).unwrap_or_default()
 }

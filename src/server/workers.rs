@@ -36,13 +36,61 @@ const SAME_RATE: f64 = 10.0;
 #[repr(align(128))]
 pub struct Load {
     requests: AtomicU64,
+    checks: [AtomicU64; AnsweredBy::ALL.len()],
     connections: AtomicUsize,
 }
 
+/// Who answers a request of external authorization.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AnsweredBy {
+    /// The limiter.
+    Limits,
+    /// Nobody: nothing is asked of such requests.
+    Nothing,
+    /// The allow list.
+    AllowList,
+    /// The deny list.
+    DenyList,
+}
+
+impl AnsweredBy {
+    /// All of them, in their order.
+    pub const ALL: [Self; 4] = [Self::Limits, Self::Nothing, Self::AllowList, Self::DenyList];
+
+    /// Its name in metrics.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Limits => "limits",
+            Self::Nothing => "nothing",
+            Self::AllowList => "allow_list",
+            Self::DenyList => "deny_list",
+        }
+    }
+}
+
+/// Adds 1; only for the one thread that writes, which lets it do without a locked instruction.
+fn count(counter: &AtomicU64) {
+    counter.store(counter.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
+}
+
 impl Load {
-    /// Counts a request; only for the worker's own thread, which lets it do without a locked instruction.
+    /// Counts a request; only for the worker's own thread.
     pub fn count_request(&self) {
-        self.requests.store(self.requests.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
+        count(&self.requests);
+    }
+
+    /// Counts an answer of external authorization; only for the worker's own thread.
+    pub fn count_check(&self, by: AnsweredBy) {
+        if let Some(counter) = self.checks.get(by as usize) {
+            count(counter);
+        }
+    }
+
+    /// Answers of external authorization since the start.
+    #[must_use]
+    pub fn checks(&self, by: AnsweredBy) -> u64 {
+        self.checks.get(by as usize).map_or(0, |counter| counter.load(Ordering::Relaxed))
     }
 
     /// Requests since the start.

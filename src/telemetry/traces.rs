@@ -1,15 +1,16 @@
-//! Traces: a span for a decision, as a child of the one that Envoy's request carries, sent by OTLP over gRPC.
+//! Traces: a span for a decision, as a child of the one that Envoy's request carries, and below it one for the time that
+//! Redis took; sent by OTLP over gRPC.
 //!
 //! Off by default, and then a decision pays for one look at a pointer. Spans wait in a bounded queue for a thread of
 //! their own; when it is full they are dropped, and a collector that is away never slows a decision.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use http::HeaderMap;
 use opentelemetry::propagation::{Extractor, TextMapPropagator};
-use opentelemetry::trace::{Span as _, SpanKind, Status, Tracer as _, TracerProvider as _};
+use opentelemetry::trace::{Span as _, SpanKind, Status, TraceContextExt as _, Tracer as _, TracerProvider as _};
 use opentelemetry::{Context, KeyValue};
 use opentelemetry_otlp::{SpanExporter as OtlpExporter, WithExportConfig as _};
 use opentelemetry_sdk::Resource;
@@ -104,15 +105,15 @@ impl Traces {
         self.0.is_some()
     }
 
-    /// Starts the span of a decision, below the one that `traceparent` among the call's headers names. `None` when
-    /// traces are off, the caller did not sample its trace, or chance says so.
+    /// Starts the span of a decision that `method` asks for, below the one that `traceparent` among the call's headers
+    /// names. `None` when traces are off, the caller did not sample its trace, or chance says so.
     #[must_use]
-    pub fn start_decision_span(&self, headers: &HeaderMap) -> Option<DecisionSpan> {
+    pub fn start_decision_span(&self, method: &'static str, headers: &HeaderMap) -> Option<DecisionSpan> {
         let tracing = self.0.as_ref()?;
         let parent = tracing.propagator.extract_with_context(&Context::new(), &Headers(headers));
-        let builder = tracing.tracer.span_builder("ShouldRateLimit").with_kind(SpanKind::Server);
+        let builder = tracing.tracer.span_builder(method).with_kind(SpanKind::Server);
         let span = builder.start_with_context(&tracing.tracer, &parent);
-        span.is_recording().then_some(DecisionSpan(span))
+        span.is_recording().then(|| DecisionSpan { span, tracer: tracing.tracer.clone() })
     }
 
     /// Spans that the collector took.
@@ -140,24 +141,40 @@ impl Traces {
 
 /// The span of one decision; it ends when dropped.
 #[derive(Debug)]
-pub struct DecisionSpan(Span);
+pub struct DecisionSpan {
+    span: Span,
+    tracer: SdkTracer,
+}
 
 impl DecisionSpan {
     /// What was asked.
     pub fn request(&mut self, domain: &str, descriptors: usize) {
-        self.0.set_attribute(KeyValue::new("ratelimit.domain", domain.to_owned()));
-        self.0.set_attribute(KeyValue::new("ratelimit.descriptors", i64::try_from(descriptors).unwrap_or(i64::MAX)));
+        self.span.set_attribute(KeyValue::new("ratelimit.domain", domain.to_owned()));
+        self.span.set_attribute(KeyValue::new("ratelimit.descriptors", i64::try_from(descriptors).unwrap_or(i64::MAX)));
     }
 
-    /// What was answered, `ok` or `over_limit`.
+    /// What was answered: `ok` or `over_limit`; `not_asked`, `allow_list` or `deny_list`, where no limit was asked.
     pub fn outcome(&mut self, outcome: &'static str) {
-        self.0.set_attribute(KeyValue::new("ratelimit.outcome", outcome));
+        self.span.set_attribute(KeyValue::new("ratelimit.outcome", outcome));
     }
 
     /// That there was no answer, and why.
     pub fn failed(&mut self, error: &dyn std::error::Error) {
         self.outcome("error");
-        self.0.set_status(Status::error(error.to_string()));
+        self.span.set_status(Status::error(error.to_string()));
+    }
+
+    /// That Redis was asked for counters, since then and until now: a span below this one. `failure` is why it did not
+    /// answer.
+    pub fn asked_redis(&self, since: SystemTime, failure: Option<&'static str>) {
+        let parent = Context::new().with_remote_span_context(self.span.span_context().clone());
+        let builder = self.tracer.span_builder("redis").with_kind(SpanKind::Client).with_start_time(since);
+        let builder = builder.with_attributes([KeyValue::new("db.system", "redis")]);
+        // It ends when dropped.
+        let mut span = builder.start_with_context(&self.tracer, &parent);
+        if let Some(failure) = failure {
+            span.set_status(Status::error(failure));
+        }
     }
 }
 

@@ -15,7 +15,7 @@ fn envoy_accepts_every_configuration_as_it_stands() {
             checked += 1;
         }
     }
-    assert!(checked >= 2);
+    assert!(checked >= 3);
 }
 
 #[test]
@@ -31,4 +31,17 @@ fn tidegate_accepts_the_rules_without_a_warning() {
         String::from_utf8_lossy(&output.stdout),
         String::from_utf8_lossy(&output.stderr)
     );
+}
+
+#[test]
+fn tidegate_accepts_its_settings() {
+    let mut checked = 0;
+    for entry in std::fs::read_dir(repository("deploy/envoy/tidegate")).unwrap() {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
+        let path = entry.unwrap().path();
+        let output = command.args(["serve", "--print-config", "--config"]).arg(&path).output().unwrap();
+        assert!(output.status.success(), "{}: {}", path.display(), String::from_utf8_lossy(&output.stderr));
+        checked += 1;
+    }
+    assert!(checked >= 1);
 }

@@ -125,7 +125,7 @@ async fn gateway_with(configuration: Configuration, rules: &str) -> (Gateway, Te
 }
 
 /// Values that HTTP allows (blank, tab, visible ASCII, 0x80 to 0xff), each different.
-fn values() -> Vec<Vec<u8>> {
+pub fn values() -> Vec<Vec<u8>> {
     let mut values: Vec<Vec<u8>> = vec![Vec::new()];
     // No byte from 0x80 on is UTF-8 by itself.
     values.extend((0x80..=0xff).map(|byte| vec![byte]));
@@ -187,6 +187,6 @@ fn values() -> Vec<Vec<u8>> {
 }
 
 /// The beginning of a value, for messages.
-fn shown(value: &[u8]) -> String {
+pub fn shown(value: &[u8]) -> String {
     value[..value.len().min(100)].escape_ascii().to_string()
 }

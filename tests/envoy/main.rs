@@ -11,6 +11,7 @@ mod actions;
 mod answers;
 mod configurations;
 mod drain;
+mod ext_authz;
 mod failures;
 mod hits;
 mod hostile;

@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "every test program uses its part")]
 
 pub mod raw;
+pub mod spans;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};

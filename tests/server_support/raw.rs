@@ -20,7 +20,7 @@ pub struct Raw {
     pub connection: JoinHandle<Result<(), h2::Error>>,
 }
 
-/// What a call ended with.
+/// What a call of `ShouldRateLimit` ended with.
 pub type Answer = Result<RateLimitResponse, (Code, String)>;
 
 impl Raw {
@@ -32,10 +32,25 @@ impl Raw {
 
     /// Opens a call and sends `body` as it is.
     pub async fn open(&mut self, body: Bytes, end: bool) -> (h2::client::ResponseFuture, h2::SendStream<Bytes>) {
+        self.open_at(SHOULD_RATE_LIMIT, body, end).await
+    }
+
+    async fn open_at(
+        &mut self,
+        path: &str,
+        body: Bytes,
+        end: bool,
+    ) -> (h2::client::ResponseFuture, h2::SendStream<Bytes>) {
         let mut requests = self.requests.clone().ready().await.expect("a free stream");
-        let (response, mut stream) = requests.send_request(request(), false).expect("a stream");
+        let (response, mut stream) = requests.send_request(request_at(path), false).expect("a stream");
         stream.send_data(body, end).expect("an open stream");
         (response, stream)
+    }
+
+    /// Calls the method at `path` with any bytes as the message.
+    pub async fn call_at<T: Message + Default>(&mut self, path: &str, message: &[u8]) -> Result<T, (Code, String)> {
+        let (response, _stream) = self.open_at(path, frame(message), true).await;
+        read_message(response.await.expect("a response")).await
     }
 
     /// Calls `ShouldRateLimit` with any bytes as the message.
@@ -46,7 +61,11 @@ impl Raw {
 }
 
 pub fn request() -> Request<()> {
-    Request::post(format!("http://localhost{SHOULD_RATE_LIMIT}"))
+    request_at(SHOULD_RATE_LIMIT)
+}
+
+fn request_at(path: &str) -> Request<()> {
+    Request::post(format!("http://localhost{path}"))
         .header("content-type", "application/grpc")
         .header("te", "trailers")
         .body(())
@@ -66,6 +85,10 @@ pub async fn answer(response: h2::client::ResponseFuture) -> Answer {
 }
 
 pub async fn read(response: Response<h2::RecvStream>) -> Answer {
+    read_message(response).await
+}
+
+async fn read_message<T: Message + Default>(response: Response<h2::RecvStream>) -> Result<T, (Code, String)> {
     let (head, mut body) = response.into_parts();
     assert_eq!(head.status, 200);
     let mut bytes = Vec::new();
@@ -78,7 +101,7 @@ pub async fn read(response: Response<h2::RecvStream>) -> Answer {
     let code = trailers["grpc-status"].to_str().expect("digits").parse::<i32>().expect("digits");
     if code == 0 {
         assert_eq!(bytes[..5], frame(&bytes[5..])[..5], "the framing of the answer");
-        return Ok(RateLimitResponse::decode(&bytes[5..]).expect("a RateLimitResponse"));
+        return Ok(T::decode(&bytes[5..]).expect("the answer's message"));
     }
     let status = tonic::Status::from_header_map(&trailers).expect("a status");
     Err((status.code(), status.message().to_owned()))

@@ -27,6 +27,7 @@ mod tests;
 
 use std::borrow::Cow;
 
+pub(in crate::authz) use templates::Refusal;
 pub use templates::{Match, TemplateError, Templates};
 
 /// The path of a request target in its one form: visible ASCII that starts with `/`, and ends with it only when it is

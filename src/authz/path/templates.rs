@@ -224,10 +224,10 @@ fn segments(template: &str, ignore_case: bool) -> Result<Vec<Segment<'_>>, Strin
         return Err(format!("a template has at most {MAX_LENGTH} bytes, this one {}", template.len()));
     }
     let Some(path) = template.strip_prefix('/') else {
-        return Err(format!("{template:?} must start with `/`"));
+        return Err(format!("{template:?} must start with '/'"));
     };
     if template.contains(['?', '#']) {
-        return Err(format!("{template:?} must end before `?` or `#`: a template is of the path only"));
+        return Err(format!("{template:?} must end before '?' or '#': a template is of the path only"));
     }
     let path = path.strip_suffix('/').unwrap_or(path);
     let mut segments: Vec<Segment<'_>> = Vec::new();
@@ -236,13 +236,13 @@ fn segments(template: &str, ignore_case: bool) -> Result<Vec<Segment<'_>>, Strin
     }
     for text in path.split('/') {
         if matches!(segments.last(), Some(Segment::Rest(_))) {
-            return Err(format!("{template:?}: nothing may follow `{{*name}}`"));
+            return Err(format!("{template:?}: nothing may follow '{{*name}}'"));
         }
         let segment = segment(text, ignore_case).map_err(|reason| format!("{template:?}: {reason}"))?;
         if let Segment::Variable(name) | Segment::Rest(name) = segment
             && segments.iter().any(|before| matches!(before, Segment::Variable(other) if *other == name))
         {
-            return Err(format!("{template:?} has two variables of the name `{name}`"));
+            return Err(format!("{template:?} has two variables of the name '{name}'"));
         }
         segments.push(segment);
     }
@@ -256,13 +256,13 @@ fn segment(text: &str, ignore_case: bool) -> Result<Segment<'_>, String> {
     if let Some(name) = text.strip_prefix('{').and_then(|text| text.strip_suffix('}')) {
         let (name, rest) = name.strip_prefix('*').map_or((name, false), |name| (name, true));
         if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte)) {
-            return Err(format!("`{text}` needs a name of letters, digits, `_`, `-` and `.`, as in `{{id}}`"));
+            return Err(format!("'{text}' needs a name of letters, digits, '_', '-' and '.', as in '{{id}}'"));
         }
         return Ok(if rest { Segment::Rest(name) } else { Segment::Variable(name) });
     }
     if text.contains(['{', '}']) {
         return Err(format!(
-            "a variable is a whole segment, as in `/{{id}}/`, and `{text}` is not; `%7B` is the text `{{`"
+            "a variable is a whole segment, as in '/{{id}}/', and '{text}' is not; '%7B' is the text '{{'"
         ));
     }
     // As a path of its own, so that it is written as it stands in paths.
@@ -270,7 +270,7 @@ fn segment(text: &str, ignore_case: bool) -> Result<Segment<'_>, String> {
     let literal = &normal[1..];
     if literal.is_empty() || has_separator(text.as_bytes()) {
         return Err(format!(
-            "`{text}` is no segment of a path: empty ones, `.`, `..` and other slashes than `/` are resolved in paths; \
+            "'{text}' is no segment of a path: empty ones, '.', '..' and other slashes than '/' are resolved in paths; \
              write the path that they lead to"
         ));
     }

@@ -245,10 +245,10 @@ fn what_is_no_template_is_refused_with_its_reason() {
     let long = format!("/{}", "x".repeat(4096));
     let deep = "/x".repeat(65);
     for (template, reason) in [
-        ("", "must start with `/`"),
-        ("users", "must start with `/`"),
-        ("/a?b", "must end before `?`"),
-        ("/a#b", "must end before `?`"),
+        ("", "must start with '/'"),
+        ("users", "must start with '/'"),
+        ("/a?b", "must end before '?'"),
+        ("/a#b", "must end before '?'"),
         ("/a//b", "no segment of a path"),
         ("/a/../b", "no segment of a path"),
         ("/./b", "no segment of a path"),
@@ -265,8 +265,8 @@ fn what_is_no_template_is_refused_with_its_reason() {
         ("/a/{b", "a whole segment"),
         ("/a/b}", "a whole segment"),
         ("/{*a}/b", "nothing may follow"),
-        ("/{a}/{a}", "two variables of the name `a`"),
-        ("/{a}/{*a}", "two variables of the name `a`"),
+        ("/{a}/{a}", "two variables of the name 'a'"),
+        ("/{a}/{*a}", "two variables of the name 'a'"),
         ("/{b}", "same paths as template 0, \"/{a}\""),
         ("/{b}/", "same paths as template 0, \"/{a}\""),
         (&long, "at most 4096 bytes"),

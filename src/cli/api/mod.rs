@@ -96,6 +96,11 @@ impl Answer {
 }
 
 impl ApiArgs {
+    /// A server, asked with the token of the environment, if there is one.
+    pub const fn new(api: String, ca: Option<PathBuf>, timeout: Duration) -> Self {
+        Self { api, token_file: None, ca, timeout }
+    }
+
     /// Makes one call.
     ///
     /// # Errors

@@ -3,11 +3,19 @@
 use super::report::Section;
 use crate::config;
 use crate::rules::files::load;
+use crate::rules::xds::connect;
 use crate::server::rules::files::sources;
 
 /// Loads the rules as a server would.
 pub fn check(settings: &config::Rules) -> Section {
     let mut section = Section::new("rules");
+    if let Some(xds) = &settings.xds {
+        match connect::check(xds) {
+            Ok(()) => section.ok("rules", format!("come from the xDS server {}, which is not asked here", xds.server)),
+            Err(error) => section.fail("rules", error.to_string(), "correct the settings of rules.xds"),
+        }
+        return section;
+    }
     let Some(sources) = sources(settings) else {
         match &settings.repository_file {
             Some(path) => section.ok("rules", format!("are kept in {}", path.display())),

@@ -7,6 +7,7 @@ mod database;
 mod listeners;
 mod redis;
 mod table;
+mod xds;
 
 use std::collections::BTreeMap;
 
@@ -91,9 +92,15 @@ pub(super) fn read(env: &Env<'_>, current: impl Fn(&str) -> Option<String>, give
     listeners::read(env, &current, &mut found);
     redis::read(env, &given, &mut found);
     database::read(env, &mut found);
+    xds::read(env, &mut found);
     for (name, value) in env {
         let Some(entry) = table::find(name) else { continue };
         match entry.treatment {
+            Treatment::Field(field) | Treatment::Switch(field)
+                if field.starts_with("rules.runtime.") && xds::is_asked(env) =>
+            {
+                found.note(Weight::Info, name, xds::NO_FILES);
+            }
             Treatment::Field(field) => found.set(field, value, name),
             Treatment::Switch(field) => {
                 if let Some(on) = found.flag(env, name) {
@@ -114,19 +121,13 @@ pub(super) fn read(env: &Env<'_>, current: impl Fn(&str) -> Option<String>, give
     found
 }
 
-/// Names whose meaning needs more than their own value; those of listeners and of Redis are apart.
+/// Names whose meaning needs more than their own value; those of listeners, of Redis and of xDS are apart.
 fn special(env: &Env<'_>, found: &mut Reference) {
     if let Some(text) = env.get("CONFIG_TYPE")
+        && !xds::is_asked(env)
         && *text != "FILE"
     {
-        let message = match *text {
-            "GRPC_XDS_SOTW" => {
-                "rules from an xDS server are not supported yet, and without them every request would pass; write FILE \
-                 and give the rules as files"
-            }
-            _ => "there is no such source of rules; write FILE",
-        };
-        found.error("CONFIG_TYPE", message);
+        found.error("CONFIG_TYPE", "there is no such source of rules; write FILE or GRPC_XDS_SOTW");
     }
     if let Some(text) = env.get("LOG_LEVEL") {
         let level = text.to_lowercase();

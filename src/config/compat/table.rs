@@ -32,7 +32,8 @@ pub(super) const STATSD: &str = "metrics are not sent by statsd; scrape /metrics
 pub(super) const TRACES_BY_HTTP: &str =
     "spans are sent by gRPC only; point OTEL_EXPORTER_OTLP_ENDPOINT at the collector's gRPC port, mostly 4317";
 
-const XDS: &str = "rules do not come by xDS in this version; give them as files";
+const XDS_BACKOFF: &str = "not needed: pauses between attempts double up to the longest, and vary by chance \
+     (rules.xds.backoff)";
 
 const PIPELINED: &str = "not needed: calls of one moment always travel together";
 
@@ -94,21 +95,21 @@ pub const TABLE: &[Name] = &[
         Treatment::Unneeded("always so: health says NOT_SERVING until the first rules are loaded"),
     ),
     // xDS
-    name("CONFIG_GRPC_XDS_NODE_ID", Treatment::Unsupported(XDS)),
-    name("CONFIG_GRPC_XDS_NODE_METADATA", Treatment::Unsupported(XDS)),
-    name("CONFIG_GRPC_XDS_SERVER_URL", Treatment::Unsupported(XDS)),
-    name("CONFIG_GRPC_XDS_SERVER_CONNECT_RETRY_INTERVAL", Treatment::Unsupported(XDS)),
-    name("CONFIG_GRPC_XDS_CLIENT_ADDITIONAL_HEADERS", Treatment::Unsupported(XDS)),
-    name("CONFIG_GRPC_XDS_SERVER_USE_TLS", Treatment::Unsupported(XDS)),
-    name("CONFIG_GRPC_XDS_CLIENT_TLS_CERT", Treatment::Unsupported(XDS)),
-    name("CONFIG_GRPC_XDS_CLIENT_TLS_KEY", Treatment::Unsupported(XDS)),
-    name("CONFIG_GRPC_XDS_SERVER_TLS_CACERT", Treatment::Unsupported(XDS)),
-    name("CONFIG_GRPC_XDS_SERVER_TLS_SAN", Treatment::Unsupported(XDS)),
-    name("XDS_CLIENT_BACKOFF_INITIAL_INTERVAL", Treatment::Unsupported(XDS)),
-    name("XDS_CLIENT_BACKOFF_MAX_INTERVAL", Treatment::Unsupported(XDS)),
-    name("XDS_CLIENT_BACKOFF_RANDOM_FACTOR", Treatment::Unsupported(XDS)),
-    name("XDS_CLIENT_BACKOFF_JITTER", Treatment::Unsupported(XDS)),
-    name("XDS_CLIENT_MAX_MSG_SIZE_IN_BYTES", Treatment::Unsupported(XDS)),
+    name("CONFIG_GRPC_XDS_NODE_ID", Treatment::Special),
+    name("CONFIG_GRPC_XDS_NODE_METADATA", Treatment::Special),
+    name("CONFIG_GRPC_XDS_SERVER_URL", Treatment::Special),
+    name("CONFIG_GRPC_XDS_SERVER_CONNECT_RETRY_INTERVAL", Treatment::Unneeded(XDS_BACKOFF)),
+    name("CONFIG_GRPC_XDS_CLIENT_ADDITIONAL_HEADERS", Treatment::Special),
+    name("CONFIG_GRPC_XDS_SERVER_USE_TLS", Treatment::Special),
+    name("CONFIG_GRPC_XDS_CLIENT_TLS_CERT", Treatment::Special),
+    name("CONFIG_GRPC_XDS_CLIENT_TLS_KEY", Treatment::Special),
+    name("CONFIG_GRPC_XDS_SERVER_TLS_CACERT", Treatment::Special),
+    name("CONFIG_GRPC_XDS_SERVER_TLS_SAN", Treatment::Special),
+    name("XDS_CLIENT_BACKOFF_INITIAL_INTERVAL", Treatment::Special),
+    name("XDS_CLIENT_BACKOFF_MAX_INTERVAL", Treatment::Special),
+    name("XDS_CLIENT_BACKOFF_RANDOM_FACTOR", Treatment::Unneeded(XDS_BACKOFF)),
+    name("XDS_CLIENT_BACKOFF_JITTER", Treatment::Unneeded(XDS_BACKOFF)),
+    name("XDS_CLIENT_MAX_MSG_SIZE_IN_BYTES", Treatment::Special),
     // Metrics
     name("USE_STATSD", Treatment::Special),
     name("STATSD_HOST", Treatment::Special),

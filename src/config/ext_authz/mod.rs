@@ -3,12 +3,25 @@
 //!
 //! Everything has a default: without a section, a request is one descriptor, `remote_address`, of the domain `edge`.
 
+mod answer;
+mod built_in;
+mod pieces;
+mod route;
+mod value;
 mod written;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
+
+pub use answer::{Answer, Body};
+pub use built_in::BuiltIn;
+pub use pieces::{Piece, pieces};
+pub use route::{Descriptor, Hits, HitsOf, Match, Route};
+pub use value::{Source, Value};
+
+use super::scalar::list;
 
 /// The section.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -65,8 +78,8 @@ pub struct ClientAddress {
     /// `peer`: the other end of the connection, as Envoy tells it. `x_forwarded_for`: the address that the outermost
     /// trusted proxy wrote there. Default `peer`.
     pub source: AddressSource,
-    /// With `x_forwarded_for`: how many proxies in front of this Envoy append to the header and are trusted, the peer
-    /// included. 1 takes the last address of the header, 2 the one before it. 1 to 100, default 1.
+    /// With `x_forwarded_for`: how many trusted proxies append to the header before it is seen here. 1 takes the last
+    /// address of the header, 2 the one before it. 1 to 100, default 1.
     pub trusted_hops: usize,
     /// Bits of an IPv4 address that tell clients apart. 8 to 32, default 32.
     pub ipv4_prefix: u8,
@@ -96,6 +109,7 @@ pub enum AddressSource {
 pub struct Paths {
     /// Templates, such as `/users/{id}` and `/files/{*rest}`: the built-in value `path` is the template that a path
     /// fits, so that there are only so many. Literal segments go before variable ones. At most 10 000. Default: none.
+    #[serde(deserialize_with = "list::deserialize")]
     pub templates: Vec<String>,
     /// What `path` is for paths that fit no template. Not empty, default `other`.
     pub unmatched: String,
@@ -127,120 +141,6 @@ impl Default for Claims {
     }
 }
 
-/// A named value of a request: exactly one of `header`, `query`, `cookie`, `claim`, `metadata`, `context` and
-/// `path_variable`, and what is made of it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Value {
-    /// A header's value; of several, the first.
-    pub header: Option<String>,
-    /// A query parameter's value, decoded; of several, the first.
-    pub query: Option<String>,
-    /// A cookie's value; of several, the first.
-    pub cookie: Option<String>,
-    /// A claim of a token that Envoy has verified, `sub`, or `realm_access.roles` for one inside another; of a list, its
-    /// first item.
-    pub claim: Option<String>,
-    /// Dynamic metadata: the namespace, a colon, and a path with dots, `envoy.lb:tenant.id`.
-    pub metadata: Option<String>,
-    /// An entry of the route's `context_extensions`.
-    pub context: Option<String>,
-    /// A variable of the template that the path fits.
-    pub path_variable: Option<String>,
-    /// What it is when the request has none (or an empty one). Default: none, and descriptors that name it are not sent.
-    pub default: Option<String>,
-    /// The only values told apart; others become `other_value`. At most 10 000. Default: none, all are.
-    pub one_of: Vec<String>,
-    /// What values outside of `one_of` become. Default `other`.
-    pub other_value: Option<String>,
-    /// Whether `Alice` and `alice` are one. Default `false`.
-    pub ignore_case: bool,
-    /// Hash it with the key of `secret_key_file` before it goes anywhere: counters, logs, metrics, metadata. Default
-    /// `false`.
-    pub secret: bool,
-}
-
-/// What is asked of the requests that match.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Route {
-    /// A name, for the built-in value `route` and for answers. Default: none.
-    pub name: Option<String>,
-    /// Which requests. Default: all.
-    #[serde(rename = "match")]
-    pub matching: Match,
-    /// The domain whose rules apply. Default: that of the section.
-    pub domain: Option<String>,
-    /// What is asked. None: such requests pass without being counted. At most 100.
-    pub descriptors: Vec<Descriptor>,
-    /// What a request costs. Default: 1.
-    pub hits: Option<Hits>,
-    /// Headers for the upstream, over those of `answer.upstream_headers`.
-    pub upstream_headers: BTreeMap<String, String>,
-}
-
-/// Which requests; all that is given must hold.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Match {
-    /// Path templates, one of which the normalised path fits. Default: any path.
-    pub paths: Vec<String>,
-    /// Methods. Default: any.
-    pub methods: Vec<String>,
-    /// Hosts without port, `example.com` or `*.example.com`. Default: any.
-    pub hosts: Vec<String>,
-    /// Entries of the route's `context_extensions`. Default: none.
-    pub context: BTreeMap<String, String>,
-}
-
-/// One descriptor: the list of its entries, or a mapping with `entries` and `hits`.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Descriptor {
-    /// Entries in their order: the name of a value, which is the key too, or `key=text` for a constant. 1 to 32.
-    pub entries: Vec<String>,
-    /// What a request costs here, instead of the route's `hits`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub hits: Option<Hits>,
-}
-
-/// What a request costs: a number, or a value of the request.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-#[serde(untagged)]
-pub enum Hits {
-    /// Always so much.
-    Fixed(u64),
-    /// What the request says.
-    Of(HitsOf),
-}
-
-/// A cost that the request says.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct HitsOf {
-    /// A value that is a whole number: one of `values`, or `request_size`.
-    pub value: String,
-    /// So much of the value is one hit, rounded up. At least 1, default 1.
-    #[serde(default = "one")]
-    pub per: u64,
-    /// What a request costs whose value is missing, or no number. Default 1.
-    #[serde(default = "one")]
-    pub default: u64,
-    /// The least that a request costs. Default 0.
-    #[serde(default)]
-    pub min: u64,
-    /// The most that a request costs. Default 1 000 000.
-    #[serde(default = "million")]
-    pub max: u64,
-}
-
-const fn one() -> u64 {
-    1
-}
-
-const fn million() -> u64 {
-    1_000_000
-}
-
 /// Who is turned away, or let through without counting. `deny` is looked at first; of two networks that hold an address,
 /// the longer one speaks.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -257,65 +157,16 @@ pub struct Lists {
 #[serde(default, deny_unknown_fields)]
 pub struct List {
     /// Networks, `203.0.113.0/24` or an address.
+    #[serde(deserialize_with = "list::deserialize")]
     pub networks: Vec<String>,
     /// Users, as the value that `user` names has them.
+    #[serde(deserialize_with = "list::deserialize")]
     pub users: Vec<String>,
     /// Path templates.
+    #[serde(deserialize_with = "list::deserialize")]
     pub paths: Vec<String>,
     /// Files with one entry a line: a network, `user:NAME` or `path:TEMPLATE`, perhaps ` until TIME`, perhaps a
     /// comment after `#`.
+    #[serde(deserialize_with = "list::deserialize")]
     pub files: Vec<PathBuf>,
-}
-
-/// What answers carry.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Answer {
-    /// The body of a denial. Default `problem`.
-    pub body: Body,
-    /// With `body: custom`, the text: `{rule}`, `{domain}`, `{limit}`, `{window}`, `{remaining}`, `{retry_after}` and
-    /// `{status}` are filled in. At most 64 KiB.
-    pub template: Option<String>,
-    /// The media type of `template`. Default `text/plain; charset=utf-8`.
-    pub content_type: Option<String>,
-    /// The status of a denial by a limit. 400 to 599, default 429.
-    pub status: u16,
-    /// The status of a denial by a list. 400 to 599, default 403.
-    pub list_status: u16,
-    /// Headers that the upstream gets, each with a text in which `{name}` stands for a value of the request; one whose
-    /// value is missing is not set. What the client sent under the name is removed in any case. Default: none.
-    pub upstream_headers: BTreeMap<String, String>,
-    /// Headers that the upstream does not get. Default: none.
-    pub remove_headers: Vec<String>,
-    /// Put the RateLimit headers on the responses of allowed requests, too. Default `true`.
-    pub response_headers: bool,
-}
-
-impl Default for Answer {
-    fn default() -> Self {
-        Self {
-            body: Body::Problem,
-            template: None,
-            content_type: None,
-            status: 429,
-            list_status: 403,
-            upstream_headers: BTreeMap::new(),
-            remove_headers: Vec::new(),
-            response_headers: true,
-        }
-    }
-}
-
-/// The body of a denial.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Body {
-    /// A problem document (RFC 9457).
-    Problem,
-    /// One sentence.
-    Text,
-    /// The text of `template`.
-    Custom,
-    /// None.
-    None,
 }

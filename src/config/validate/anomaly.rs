@@ -37,9 +37,9 @@ pub(super) fn check(config: &Config, found: &mut Findings) {
 
     let lists = [("anomaly.allow.networks", &anomaly.allow), ("anomaly.protect.networks", &anomaly.protect)];
     for (field, clients) in lists {
-        for network in &clients.networks {
+        for (index, network) in clients.networks.iter().enumerate() {
             let read = network.parse::<IpNet>().is_ok() || network.parse::<IpAddr>().is_ok();
-            found.check(field, read, || {
+            found.check(format!("{field}[{index}]"), read, || {
                 format!("\"{network}\" is no network; write one such as 203.0.113.0/24, or an address")
             });
         }

@@ -2,7 +2,9 @@
 
 mod anomaly;
 mod database;
+mod ext_authz;
 mod redis;
+mod xds;
 
 use std::borrow::Cow;
 use std::ops::RangeInclusive;
@@ -74,9 +76,11 @@ pub(super) fn validate(config: &Config) -> Vec<(Field, String)> {
     listeners(config, &mut found);
     rules(config, &mut found);
     limiter(config, &mut found);
+    ext_authz::check(config, &mut found);
     redis::check(config, &mut found);
     database::check(config, &mut found);
     anomaly::check(config, &mut found);
+    xds::check(config, &mut found);
     found.at_most("shutdown.drain_period", config.shutdown.drain_period, HOUR);
     found.at_most("shutdown.grace_period", config.shutdown.grace_period, HOUR);
     telemetry(config, &mut found);

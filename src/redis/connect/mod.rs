@@ -21,7 +21,7 @@ use self::complaints::Complaints;
 use super::topology::{Kind, NodeAddress};
 use crate::config::redis::{Endpoint, EndpointError, RedisConnection, RedisTls, Secret, Topology};
 
-pub use tls::TlsError;
+pub use crate::tls::TlsError;
 
 /// Commands that wait in one client; those of a worker's queue are far fewer, as they travel together.
 const MAX_COMMANDS: usize = 10_000;

@@ -19,7 +19,7 @@ const MAX_LINKS: usize = 40;
 
 /// How all files look from outside: while it stays equal, nothing has changed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(in crate::rules) struct Fingerprint(Vec<Trace>);
+pub struct Fingerprint(Vec<Trace>);
 
 /// How one file, or one symbolic link, looks from outside.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -100,7 +100,7 @@ impl Location {
     #[must_use]
     pub fn path(&self) -> PathBuf {
         match self {
-            Self::Path(path) => path.clone(),
+            Self::Path(path) | Self::File(path) => path.clone(),
             Self::Runtime(RuntimeRoot { root, subdirectory, app_directory, .. }) => {
                 join(&join(root, subdirectory), app_directory)
             }
@@ -131,8 +131,14 @@ impl Walk {
         let path = location.path();
         let before = self.listing.contents.0.len();
         match location {
-            Location::Path(_) => {
-                self.path(&path, true);
+            Location::Path(_) | Location::File(_) => {
+                match fs::metadata(&path) {
+                    Ok(metadata) if metadata.is_dir() && matches!(location, Location::File(_)) => {
+                        let help = Some("write the path of each file".to_owned());
+                        self.problem(Diagnostic::file_error(name(&path), "this is a directory, not a file", help));
+                    }
+                    _ => self.path(&path, true),
+                }
                 self.watch_way_to(&path);
                 let traces = self.listing.contents.0[before..].to_vec();
                 self.listing.fingerprint.0.extend(traces);

@@ -14,7 +14,8 @@ use crate::core::spec::{DomainSpec, Origin};
 use super::report::{Diagnostic, Report, Severity};
 use super::yaml;
 
-pub(super) use listing::{Fingerprint, Listing};
+pub use listing::Fingerprint;
+pub(super) use listing::Listing;
 
 /// The largest rule file, in bytes.
 pub const MAX_FILE_SIZE: u64 = 64 << 20;
@@ -28,6 +29,8 @@ pub const MAX_FILES: usize = 10_000;
 pub enum Location {
     /// A file of any name, or a directory, of which the `.yaml`, `.yml` and `.json` files are read, at any depth.
     Path(PathBuf),
+    /// A file of any name; nothing else.
+    File(PathBuf),
     /// The directories of envoyproxy/ratelimit.
     Runtime(RuntimeRoot),
 }
@@ -67,6 +70,11 @@ impl Sources {
         Self { locations: paths.into_iter().map(|path| Location::Path(path.into())).collect(), ..Self::default() }
     }
 
+    /// Files, of whatever they are.
+    pub fn files<P: Into<PathBuf>>(paths: impl IntoIterator<Item = P>) -> Self {
+        Self { locations: paths.into_iter().map(|path| Location::File(path.into())).collect(), ..Self::default() }
+    }
+
     /// The directories of envoyproxy/ratelimit.
     #[must_use]
     pub fn runtime(root: RuntimeRoot) -> Self {
@@ -83,7 +91,8 @@ pub struct Loaded {
     pub warnings: Vec<Diagnostic>,
     /// Every file read; an [`Origin`] counts in it.
     pub files: Vec<PathBuf>,
-    pub(super) fingerprint: Fingerprint,
+    /// How they looked when they were read.
+    pub fingerprint: Fingerprint,
 }
 
 impl Loaded {
@@ -99,7 +108,7 @@ impl Loaded {
 /// # Errors
 /// Every mistake of every file, when there is an error among them.
 pub fn load(sources: &Sources) -> Result<Loaded, Report> {
-    load_listed(sources, Listing::of(sources))
+    load_texts(sources, Texts::read(sources))
 }
 
 /// The example rules that are built in, for when nothing is configured.
@@ -134,7 +143,7 @@ pub struct Described {
 /// # Errors
 /// Every mistake of every file, when there is an error among them.
 pub fn describe(sources: &Sources) -> Result<Described, Report> {
-    let gathering = Gathering::of(Listing::of(sources));
+    let gathering = Gathering::of(Texts::read(sources));
     let mut domains: Vec<DomainSpec> = Vec::new();
     for domain in gathering.domains.clone() {
         match domains.iter_mut().find(|known| known.name == domain.name) {
@@ -146,38 +155,56 @@ pub fn describe(sources: &Sources) -> Result<Described, Report> {
     Ok(Described { domains, warnings, files })
 }
 
-/// Reads and compiles the files of a listing.
-pub(super) fn load_listed(sources: &Sources, listing: Listing) -> Result<Loaded, Report> {
-    Gathering::of(listing).finish(sources)
+/// Compiles rules of texts that have been read.
+pub(super) fn load_texts(sources: &Sources, texts: Texts) -> Result<Loaded, Report> {
+    Gathering::of(texts).finish(sources)
 }
 
-/// The text of each file of a listing, bounded; `None`, and in the report, where it cannot be read.
-pub(super) fn texts(listing: Listing) -> (Vec<(PathBuf, Option<String>)>, Report) {
-    let mut report = Report::default();
-    for diagnostic in listing.diagnostics {
-        report.push(diagnostic);
+/// What files say, of whatever they are: read whole, within bounds.
+#[derive(Debug, Default)]
+pub struct Texts {
+    /// In the order of reading; `None`, and an error in the report, where a file cannot be read.
+    pub files: Vec<(PathBuf, Option<String>)>,
+    /// What is wrong with them as files.
+    pub report: Report,
+    /// How they looked when they were read.
+    pub fingerprint: Fingerprint,
+}
+
+impl Texts {
+    /// Reads the files of all sources.
+    #[must_use]
+    pub fn read(sources: &Sources) -> Self {
+        Self::of(Listing::of(sources))
     }
-    let mut files = Vec::with_capacity(listing.files.len());
-    let mut total = 0;
-    for file in listing.files {
-        match read(&file.path) {
-            Ok(text) => {
-                total += text.len() as u64;
-                if total > MAX_TOTAL_SIZE {
-                    let message = format!("the rule files are larger than {} MiB together", MAX_TOTAL_SIZE >> 20);
-                    let help = Some("write fewer rules, or use patterns with '*'".to_owned());
-                    report.push(Diagnostic::file_error(name(&file.path), message, help));
-                    break;
+
+    pub(super) fn of(listing: Listing) -> Self {
+        let mut report = Report::default();
+        for diagnostic in listing.diagnostics {
+            report.push(diagnostic);
+        }
+        let mut files = Vec::with_capacity(listing.files.len());
+        let mut total = 0;
+        for file in listing.files {
+            match read(&file.path) {
+                Ok(text) => {
+                    total += text.len() as u64;
+                    if total > MAX_TOTAL_SIZE {
+                        let message = format!("the files are larger than {} MiB together", MAX_TOTAL_SIZE >> 20);
+                        let help = Some("write fewer entries: rules may have patterns with '*'".to_owned());
+                        report.push(Diagnostic::file_error(name(&file.path), message, help));
+                        break;
+                    }
+                    files.push((file.path, Some(text)));
                 }
-                files.push((file.path, Some(text)));
-            }
-            Err(error) => {
-                report.push(error);
-                files.push((file.path, None));
+                Err(error) => {
+                    report.push(error);
+                    files.push((file.path, None));
+                }
             }
         }
+        Self { files, report, fingerprint: listing.fingerprint }
     }
-    (files, report)
 }
 
 /// What has been read so far.
@@ -190,9 +217,8 @@ struct Gathering {
 }
 
 impl Gathering {
-    fn of(mut listing: Listing) -> Self {
-        let fingerprint = std::mem::take(&mut listing.fingerprint);
-        let (files, report) = texts(listing);
+    fn of(texts: Texts) -> Self {
+        let Texts { files, report, fingerprint } = texts;
         let mut gathering = Self { report, fingerprint, ..Self::default() };
         for (path, text) in files {
             match text {
@@ -316,7 +342,7 @@ fn read(path: &Path) -> Result<String, Diagnostic> {
         .map_err(|error| Diagnostic::file_error(name(path), format!("cannot read the file: {error}"), None))?;
     if bytes.len() as u64 > MAX_FILE_SIZE {
         let message = format!("the file is larger than {} MiB", MAX_FILE_SIZE >> 20);
-        let help = "split it over several files, and set merge_domains".to_owned();
+        let help = "split it over several files (rules of one domain: with merge_domains)".to_owned();
         return Err(Diagnostic::file_error(name(path), message, Some(help)));
     }
     String::from_utf8(bytes).map_err(|error| {

@@ -6,6 +6,8 @@
 //! after reading. What was read in between is thrown away.
 //!
 //! A set that cannot be used is reported and never replaces the one in force; the next change is looked at again.
+//!
+//! [`watch`] does so for rules; [`follow`] for whatever else is made of files.
 
 mod events;
 mod status;
@@ -21,7 +23,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
 
-use super::files::{Fingerprint, Listing, Loaded, Sources, load_listed};
+use super::files::{Fingerprint, Listing, Loaded, Sources, Texts, load_texts};
 use super::report::Report;
 use crate::threads;
 
@@ -81,16 +83,48 @@ pub fn watch(
     status: Arc<Status>,
     then: impl FnMut(Result<Loaded, Report>) + Send + 'static,
 ) -> io::Result<Watcher> {
+    let known = initial.map(|loaded| loaded.fingerprint.clone());
+    let read_as = sources.clone();
+    let read = move |texts| load_texts(&read_as, texts);
+    follow(Followed { name: "rules", sources, options, known, status }, read, then)
+}
+
+/// Files that are followed.
+#[derive(Debug)]
+pub struct Followed {
+    /// What they are, in the name of the thread and in the log.
+    pub name: &'static str,
+    /// Where they are.
+    pub sources: Sources,
+    /// How changes are noticed.
+    pub options: Options,
+    /// How they looked when they were read first; without it, they are read at once.
+    pub known: Option<Fingerprint>,
+    /// How reading goes.
+    pub status: Arc<Status>,
+}
+
+/// Follows files on a thread of its own: `read` makes something of them whenever they have changed, and `then` takes
+/// it, unless they changed meanwhile. When this returns, the watches are in place.
+///
+/// # Errors
+/// When no thread can be started. Trouble with inotify is logged, and polling goes on.
+pub fn follow<T: 'static>(
+    followed: Followed,
+    read: impl FnMut(Texts) -> Result<T, Report> + Send + 'static,
+    then: impl FnMut(Result<T, Report>) + Send + 'static,
+) -> io::Result<Watcher> {
     let (events, waker) = Events::new();
     let handler = events.handler();
+    let Followed { name, sources, options, known, status } = followed;
     let notifier = notify::recommended_watcher(handler)
-        .inspect_err(|error| tracing::warn!(%error, "cannot watch rule files; polling them instead"))
+        .inspect_err(|error| tracing::warn!(%error, "cannot watch files of {name}; polling them instead"))
         .ok();
-    let known = initial.map(|loaded| loaded.fingerprint.clone());
     let mut engine = Engine {
         sources,
         options,
         status,
+        read,
         then,
         events,
         notifier,
@@ -102,7 +136,7 @@ pub fn watch(
     };
     // Whatever changed since the first load is found by a first look, once the watches are in place.
     engine.look();
-    let thread = thread::Builder::new().name("rules-watch".to_owned()).spawn(move || {
+    let thread = thread::Builder::new().name(format!("{name}-watch")).spawn(move || {
         threads::give_way();
         engine.run();
     })?;
@@ -120,10 +154,11 @@ struct Due {
     forced: bool,
 }
 
-struct Engine<F> {
+struct Engine<R, F> {
     sources: Sources,
     options: Options,
     status: Arc<Status>,
+    read: R,
     then: F,
     events: Events,
     notifier: Option<RecommendedWatcher>,
@@ -137,7 +172,7 @@ struct Engine<F> {
     due: Option<Due>,
 }
 
-impl<F: FnMut(Result<Loaded, Report>)> Engine<F> {
+impl<T, R: FnMut(Texts) -> Result<T, Report>, F: FnMut(Result<T, Report>)> Engine<R, F> {
     fn run(mut self) {
         let mut next_poll = Instant::now() + self.options.poll;
         loop {
@@ -214,13 +249,13 @@ impl<F: FnMut(Result<Loaded, Report>)> Engine<F> {
         }
         if let Some(file) = listing.files.iter().find(|file| self.writing.contains(&file.real)) {
             // The end of writing is an event, too.
-            tracing::debug!(file = %file.path.display(), "rule file is being written; waiting for its end");
+            tracing::debug!(file = %file.path.display(), "a file is being written; waiting for its end");
             self.status.wait_for(Some(file.path.clone()));
             return;
         }
         let (fingerprint, contents) = (listing.fingerprint.clone(), listing.contents.clone());
         let real: Vec<PathBuf> = listing.files.iter().map(|file| file.real.clone()).collect();
-        let result = load_listed(&self.sources, listing);
+        let result = (self.read)(Texts::of(listing));
         self.drain();
         let after = Listing::of(&self.sources);
         if after.contents != contents || real.iter().any(|real| self.writing.contains(real)) {

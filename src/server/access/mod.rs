@@ -122,8 +122,8 @@ pub enum Denied {
     NoTokensYet,
     /// There can be no token.
     #[error(
-        "tokens are kept with the rules in a repository, and the rules come from files; call through the Unix socket \
-         (http.unix_socket), or start with --allow-unauthenticated"
+        "tokens are kept with the rules in a repository, and the rules come from elsewhere (files, or an xDS server); call \
+         through the Unix socket (http.unix_socket), or start with --allow-unauthenticated"
     )]
     NoTokensHere,
     /// The repository has not answered since the start.

@@ -11,7 +11,7 @@ use serde_json::json;
 
 use super::Api;
 use super::openapi::decisions::Readiness;
-use crate::server::rules::standing;
+use crate::server::rules::{standing, xds};
 
 /// Whether traffic is welcome, as envoyproxy/ratelimit says it
 #[utoipa::path(
@@ -63,9 +63,12 @@ pub async fn readyz(State(api): State<Arc<Api>>, RawQuery(query): RawQuery) -> R
             "loads": api.context.reloads.successes(),
             "failed_loads": api.context.reloads.failures(),
             "repository": api.context.live.as_ref().map(|live| standing::document(&live.status().standing())),
-            // The rules in force are older than the files, which have mistakes.
-            "outdated": api.context.reloads.failure().is_some(),
+            "xds": api.context.xds.as_ref().map(|status| xds::document(status)),
+            // The rules in force are older than those of the files or the xDS server, which have mistakes.
+            "outdated": api.context.reloads.failure().is_some()
+                || api.context.xds.as_ref().is_some_and(|status| status.standing().refusal.is_some()),
         },
+        "lists": api.context.lists.document(),
         "counters": crate::server::counters::state(&api.context),
     });
     (status, Json(details)).into_response()

@@ -110,7 +110,7 @@ impl Kind {
             Self::NotFound => "There is no such thing.",
             Self::MethodNotAllowed => "No such method on this path.",
             Self::Timeout => "The request was not complete in time.",
-            Self::Conflict => "Not while things are as they are: rules come from files, or a name is taken.",
+            Self::Conflict => "Not while things are as they are: rules come from elsewhere, or a name is taken.",
             Self::PreconditionFailed => "It is not as `If-Match` or `If-None-Match` expects it; nothing was changed.",
             Self::TooLarge => "The body is larger than `http.max_body_bytes`.",
             Self::UnsupportedMediaType => "The body's content type is not one of those named.",

@@ -136,7 +136,7 @@ fn descriptors(question: &Question) -> SmallVec<[Descriptor<'_>; 4]> {
 fn answer(api: &Api, domain: &str, decision: &Decision<'_>) -> Response {
     // A denial begins as the problem document that Envoy hands on, too.
     let denial =
-        problem::denial(decision).and_then(|denial| serde_json::from_slice::<Map<String, Value>>(&denial).ok());
+        problem::denial(decision, 429).and_then(|denial| serde_json::from_slice::<Map<String, Value>>(&denial).ok());
     let mut document = denial.unwrap_or_default();
     let (status, media_type) = match decision.code {
         Code::Ok => (StatusCode::OK, "application/json"),

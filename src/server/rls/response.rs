@@ -1,9 +1,9 @@
 //! Writes a decision as a `RateLimitResponse`, straight into the buffer that is sent.
 
 use super::message::unit_number;
-use super::metadata;
 use crate::config::Config;
 use crate::core::decision::{Code, Decision, Status};
+use crate::server::grpc::metadata;
 use crate::server::headers::{self, HeaderSettings, LimitName};
 use crate::server::problem;
 use crate::wire::Writer;
@@ -34,6 +34,9 @@ const RESPONSE_HEADERS_TO_ADD: u32 = 3;
 const RAW_BODY: u32 = 5;
 const DYNAMIC_METADATA: u32 = 6;
 
+/// What Envoy answers with, unless its filter says otherwise.
+const STATUS: u16 = 429;
+
 /// Appends the answer to `buffer`. `revision` is that of the rule set that decided.
 #[must_use]
 pub fn encode(buffer: Vec<u8>, decision: &Decision<'_>, revision: u64, settings: &ResponseSettings) -> Vec<u8> {
@@ -43,7 +46,7 @@ pub fn encode(buffer: Vec<u8>, decision: &Decision<'_>, revision: u64, settings:
         out.message(STATUSES, |out| status(out, each));
     }
     headers::write(decision, &settings.headers, |name, value| header(&mut out, name, value));
-    if let Some(body) = problem::denial(decision) {
+    if let Some(body) = problem::denial(decision, STATUS) {
         header(&mut out, "Content-Type", problem::MEDIA_TYPE);
         out.bytes(RAW_BODY, &body);
     }

@@ -7,7 +7,7 @@ use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 use tokio::runtime::Handle;
 
-use super::publish;
+use super::{publish, wait_for};
 use crate::config::Config;
 use crate::core::clock::SystemClock;
 use crate::redis::connect::Connector;
@@ -155,15 +155,4 @@ pub fn follow(context: &Arc<Context>, kept: Kept, background: &Handle) -> Result
     }
     tracing::error!("no rules yet, requests get an error until there are: {reason}");
     Ok(())
-}
-
-/// Waits for work on the background's threads, which may be done in a runtime too, whose thread it blocks. `None` when
-/// the background ends first.
-fn wait_for<T: Send + 'static>(background: &Handle, work: impl Future<Output = T> + Send + 'static) -> Option<T> {
-    let (done, result) = std::sync::mpsc::channel();
-    background.spawn(async move {
-        // Whoever waits has not gone.
-        let _ = done.send(work.await);
-    });
-    result.recv().ok()
 }

@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use bytes::Bytes;
 use http::header::HOST;
-use http::{HeaderMap, HeaderValue, Request, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
 use http_body_util::{BodyExt, Empty};
 use hyper_util::rt::TokioIo;
 use tokio::net::{TcpSocket, TcpStream};
@@ -71,7 +71,12 @@ impl Client {
     }
 
     pub async fn try_get(&self, path: &str, headers: &[(&str, &[u8])]) -> anyhow::Result<Answer> {
-        let mut request = Request::get(path).header(HOST, "test");
+        self.send(Method::GET, path, headers).await
+    }
+
+    /// Any method, without a body.
+    pub async fn send(&self, method: Method, path: &str, headers: &[(&str, &[u8])]) -> anyhow::Result<Answer> {
+        let mut request = Request::builder().method(method).uri(path).header(HOST, "test");
         for (name, value) in headers {
             request = request.header(*name, HeaderValue::from_bytes(value)?);
         }
@@ -91,7 +96,8 @@ impl Client {
         answer
     }
 
-    async fn connect(&self) -> anyhow::Result<TcpStream> {
+    /// A connection from its address.
+    pub async fn connect(&self) -> anyhow::Result<TcpStream> {
         let socket = TcpSocket::new_v4()?;
         socket.bind((self.from, 0).into())?;
         Ok(socket.connect(self.to).await?)

@@ -46,7 +46,13 @@ impl Configuration {
         Self::read("token-budget.yaml").patient()
     }
 
-    fn patient(self) -> Self {
+    /// `ext-authz.yaml`, with more time for decisions.
+    pub fn ext_authz() -> Self {
+        Self::read("ext-authz.yaml").patient()
+    }
+
+    /// With more time for decisions.
+    pub fn patient(self) -> Self {
         self.replace("timeout: 0.02s", "timeout: 10s")
     }
 
@@ -57,14 +63,34 @@ impl Configuration {
         self
     }
 
+    /// Puts addresses on the line that ends in `# address: <label>`; of several, the line is repeated for each.
+    pub fn address(mut self, label: &str, addresses: &[SocketAddr]) -> Self {
+        const SOCKET: &str = "{ address: ";
+        let marked = |line: &&str| line.split_once("# address: ").is_some_and(|(_, text)| text.starts_with(label));
+        let lines: Vec<_> = self.text.lines().filter(marked).collect();
+        let [line] = lines[..] else { panic!("one line must end in \"# address: {label}\", not {lines:?}") };
+        // The last, as it may stand in an outer one: `{ address: { socket_address: { address: 127.0.0.1, ... } } }`.
+        let start = line.rfind(SOCKET).unwrap();
+        let end = start + line[start..].find('}').unwrap() + 1;
+        let placed = addresses.iter().map(|address| {
+            let socket = format!("{SOCKET}{}, port_value: {} }}", address.ip(), address.port());
+            format!("{}{socket}{}", &line[..start], &line[end..])
+        });
+        let placed = placed.collect::<Vec<_>>().join("\n");
+        self.text = self.text.replace(line, &placed);
+        self
+    }
+
+    /// The whole, as a file has it.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
     fn place(self, admin: SocketAddr, listener: SocketAddr, tidegates: &[SocketAddr], backend: SocketAddr) -> Self {
-        let socket = |address: SocketAddr| format!("{{ address: {}, port_value: {} }}", address.ip(), address.port());
-        let endpoint = |text: String| format!("              - endpoint: {{ address: {{ socket_address: {text} }} }}");
-        let endpoints: Vec<_> = tidegates.iter().map(|&address| endpoint(socket(address))).collect();
-        self.replace("{ address: 127.0.0.1, port_value: 9901 }", &socket(admin))
-            .replace("{ address: 0.0.0.0, port_value: 10000 }", &socket(listener))
-            .replace(&endpoint("{ address: 127.0.0.1, port_value: 8081 }".to_owned()), &endpoints.join("\n"))
-            .replace("{ address: 127.0.0.1, port_value: 8000 }", &socket(backend))
+        self.address("Envoy's own administration", &[admin])
+            .address("where clients connect", &[listener])
+            .address("Tidegate", tidegates)
+            .address("your service", &[backend])
     }
 }
 
@@ -83,8 +109,15 @@ impl Envoy {
         backend: SocketAddr,
     ) -> Self {
         let (admin, address) = (site.free_address(), site.free_address());
-        let path = site.path("envoy.yaml");
-        std::fs::write(&path, configuration.place(admin, address, tidegates, backend).text).unwrap();
+        let configuration = configuration.place(admin, address, tidegates, backend);
+        Self::run(site, "envoy", configuration.text(), admin, address).await
+    }
+
+    /// Starts with a whole configuration, which has its administration at `admin` and the listener for clients at
+    /// `address`. The name is for its files on the site.
+    pub async fn run(site: &Site, name: &str, configuration: &str, admin: SocketAddr, address: SocketAddr) -> Self {
+        let path = site.path(&format!("{name}.yaml"));
+        std::fs::write(&path, configuration).unwrap();
         let mut command = Command::new(binary());
         command
             .arg("--config-path")
@@ -92,7 +125,7 @@ impl Envoy {
             .args(["--disable-hot-restart", "--concurrency", "1", "--log-level", "warning"])
             // Else its access log reaches the file only every ten seconds.
             .args(["--file-flush-interval-msec", "20"]);
-        let mut process = Process::start(site, "envoy", &mut command);
+        let mut process = Process::start(site, name, &mut command);
         let admin = Client::new(admin, [127, 0, 0, 1].into());
         eventually("Envoy is ready", || {
             process.assert_runs();
@@ -129,9 +162,11 @@ impl Envoy {
 
     /// Fails unless Envoy got a decision for every request.
     pub async fn assert_no_decision_was_lost(&self) {
-        for name in ["error", "failure_mode_allowed"] {
-            let name = format!("cluster.backend.ratelimit.{name}");
-            assert_eq!(self.stat(&name).await, 0, "{name}");
+        for filter in ["ratelimit", "ext_authz"] {
+            for name in ["error", "failure_mode_allowed"] {
+                let name = format!("cluster.backend.{filter}.{name}");
+                assert_eq!(self.stat(&name).await, 0, "{name}");
+            }
         }
     }
 }

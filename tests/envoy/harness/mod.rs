@@ -13,8 +13,12 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 pub use backend::Backend;
+#[allow(unused_imports, reason = "other test programs read answers of their own")]
+pub use client::Answer;
 pub use client::Client;
 pub use envoy::{Configuration, Envoy, binary as envoy_binary};
+#[allow(unused_imports, reason = "other test programs start more servers")]
+pub use process::Process;
 pub use site::Site;
 pub use tidegate::{Tidegate, TidegateOptions};
 pub use traffic::Traffic;

@@ -13,11 +13,13 @@ pub struct TidegateOptions {
     pub rules: PathBuf,
     /// Settings, `TIDEGATE_...` and their values.
     pub settings: Vec<(&'static str, &'static str)>,
+    /// The text of a file of settings.
+    pub file: Option<String>,
 }
 
 impl Default for TidegateOptions {
     fn default() -> Self {
-        Self { rules: repository("deploy/envoy/rules"), settings: Vec::new() }
+        Self { rules: repository("deploy/envoy/rules"), settings: Vec::new(), file: None }
     }
 }
 
@@ -35,6 +37,11 @@ impl Tidegate {
     /// Starts with the gRPC listener at the given address.
     pub async fn start_at(site: &Site, grpc: SocketAddr, options: TidegateOptions) -> Self {
         let (http, admin) = (site.free_address(), site.free_address());
+        let file = options.file.map(|text| {
+            let file = site.path("tidegate.yaml");
+            std::fs::write(&file, text).unwrap();
+            file
+        });
         let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
         command
             .arg("serve")
@@ -44,6 +51,7 @@ impl Tidegate {
             .args(["--http-address", &http.to_string()])
             .args(["--admin-address", &admin.to_string()])
             .args(["--workers", "1"])
+            .args(file.iter().flat_map(|file| ["--config".as_ref(), file.as_os_str()]))
             .current_dir(site.folder())
             // A test must not depend on who runs it.
             .env_clear()

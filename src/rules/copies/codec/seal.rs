@@ -8,7 +8,7 @@ use ring::{digest, hmac};
 /// The shortest key, in bytes.
 pub const MIN_KEY_BYTES: usize = 32;
 /// Bytes of a tag.
-pub(super) const TAG_BYTES: usize = 32;
+pub(in crate::rules) const TAG_BYTES: usize = 32;
 /// Keeps tags apart from anything else that the same key may be used for.
 const CONTEXT: &[u8] = b"tidegate copy of rules";
 
@@ -56,7 +56,8 @@ impl Seal {
         self.0.is_some()
     }
 
-    pub(super) fn tag(&self, content: &[u8]) -> [u8; TAG_BYTES] {
+    /// What shows that `content` is as it was.
+    pub(in crate::rules) fn tag(&self, content: &[u8]) -> [u8; TAG_BYTES] {
         let mut tag = [0; TAG_BYTES];
         match &self.0 {
             Some(key) => {
@@ -75,8 +76,8 @@ impl Seal {
         tag
     }
 
-    /// Compares in constant time.
-    pub(super) fn holds(&self, content: &[u8], tag: &[u8; TAG_BYTES]) -> bool {
+    /// Whether `tag` is that of `content`; compares in constant time.
+    pub(in crate::rules) fn holds(&self, content: &[u8], tag: &[u8; TAG_BYTES]) -> bool {
         let differs = self.tag(content).iter().zip(tag).fold(0, |differs, (ours, theirs)| differs | (ours ^ theirs));
         std::hint::black_box(differs) == 0
     }

@@ -26,7 +26,7 @@ use crate::core::clock::Micros;
 use crate::core::limit::{Limit, LimitParts, Over, Window};
 use crate::core::ruleset::{MAX_DEPTH, RuleSet};
 use crate::core::spec::{Charge, DescriptorSpec, DomainSettings, DomainSpec, LimitSpec, Origin};
-use crate::rules::files::{self, Lines, Listing, Sources};
+use crate::rules::files::{self, Lines, Sources, Texts};
 use crate::rules::report::{Diagnostic, Report, Severity};
 
 use expression::{conditions, variable};
@@ -60,7 +60,7 @@ const NOTES: [&str; 2] = [
 /// # Errors
 /// Every mistake of every file, when there is an error among them.
 pub fn import(paths: &[PathBuf]) -> Result<Imported, Report> {
-    let (texts, mut report) = files::texts(Listing::of(&Sources::paths(paths)));
+    let Texts { files: texts, mut report, .. } = Texts::read(&Sources::paths(paths));
     let mut limits = Vec::new();
     for (index, (path, text)) in (0u32..).zip(&texts) {
         let Some(text) = text else { continue };

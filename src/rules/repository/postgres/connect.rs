@@ -13,9 +13,10 @@ use tokio_postgres::tls::MakeTlsConnect;
 use tokio_postgres::{Client, Config, Connection, Error, Socket};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::tls::{self, TlsError};
+use super::tls;
 use crate::config::database::{Database, DatabaseTls, DatabaseUrlError, TlsMode};
 use crate::config::redis::Secret;
+use crate::tls::TlsError;
 
 /// A silent connection is asked for a sign of life after this time, then as often as that, so many times.
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(30);

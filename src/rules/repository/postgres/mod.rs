@@ -40,9 +40,9 @@ use tokio::sync::{Mutex, watch};
 use tokio::time::timeout;
 use tokio_postgres::Error;
 
+pub use crate::tls::TlsError;
 pub use connect::ConnectError;
 pub use migrate::newest_version;
-pub use tls::TlsError;
 
 use self::connect::Connector;
 use self::failure::late;

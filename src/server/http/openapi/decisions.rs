@@ -108,6 +108,9 @@ pub struct Readiness {
     /// The rules in force.
     #[schema(value_type = Object)]
     rules: Value,
+    /// The lists of external authorization.
+    #[schema(value_type = Object)]
+    lists: Value,
     /// The counters.
     #[schema(value_type = Object)]
     counters: Value,

@@ -1,8 +1,8 @@
 //! `/rate-limit/rules` and what belongs to it: rules, overrides and domains, changed while the server runs. One file a
 //! route, each of the same shape: read the request, do it, show what is there now.
 //!
-//! What a caller must be allowed stands in a handler's arguments, [`Store`] first: where rules come from files, nothing
-//! can be done here, whoever asks.
+//! What a caller must be allowed stands in a handler's arguments, [`Store`] first: where rules come from files or
+//! an xDS server, nothing can be done here, whoever asks.
 
 pub(super) mod accept;
 pub(super) mod apply;
@@ -72,12 +72,16 @@ impl Deref for Store {
 impl FromRequestParts<Arc<Api>> for Store {
     type Rejection = Problem;
     async fn from_request_parts(_: &mut Parts, api: &Arc<Api>) -> Result<Self, Problem> {
-        let missing = || {
-            Problem::new(
+        let missing = || match &api.context.xds {
+            Some(xds) => {
+                let text = "and are changed there, not here; for Envoy Gateway, change its policies";
+                Problem::new(Kind::Conflict, format!("the rules come from the xDS server {}, {text}", xds.server))
+            }
+            None => Problem::new(
                 Kind::Conflict,
                 "the rules of this server come from files; change the files, which are followed, or move the rules to a \
                  repository with `tidegate rules import`",
-            )
+            ),
         };
         api.context.rule_store.clone().map(Self).ok_or_else(missing)
     }
