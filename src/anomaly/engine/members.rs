@@ -63,11 +63,11 @@ impl Domain {
             #[expect(clippy::cast_precision_loss, reason = "a number of clients")]
             let came = places.len() as f64 / seconds.max(1.0);
             self.limit_groups(&surge, came, acting);
-            self.spare_shared(acting);
             let limited: Vec<Group> = self.incidents.groups().filter(|group| is_of_client(*group)).collect();
             for place in places {
                 self.judge_member(place, &surge, &limited, came, acting);
             }
+            self.spare_shared(acting);
         }
         self.surge = Some(surge);
     }
@@ -124,8 +124,7 @@ impl Domain {
                 continue;
             };
             let blocked = self.incidents.get(user.behind).is_some_and(|incident| incident.member);
-            // Who has just come may still turn out to be one of the attack.
-            if blocked && user.requests >= 2 && !shared.contains(&user.behind) {
+            if blocked && !shared.contains(&user.behind) {
                 shared.push(user.behind);
             }
         }
