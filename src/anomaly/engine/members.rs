@@ -84,7 +84,8 @@ impl Domain {
         let (profile, requests, suspected) = (client.profile, client.in_interval, client.suspected);
         let evidence = surge.member(&profile);
         let Some(evidence) = evidence else {
-            if suspected && self.incidents.get(place.key).is_some_and(|incident| incident.member) {
+            let cleared = suspected && surge.is_cleared(&profile);
+            if cleared && self.incidents.get(place.key).is_some_and(|incident| incident.member) {
                 self.release(place.key, acting);
             }
             return;

@@ -27,6 +27,8 @@ const ATTACK: f64 = 0.12;
 const IN_A_ROW: u32 = 2;
 /// Thresholds are never less, in nats: e^3 is 20 to 1.
 const LEAST_EVIDENCE: f64 = 3.0;
+/// A member is cleared when its evidence is so far below, in nats.
+const HYSTERESIS: f64 = 1.0;
 /// Fewer new clients are no surge.
 pub const LEAST_CLIENTS: usize = 30;
 /// Fewer calm ones are nothing to compare with.
@@ -139,11 +141,22 @@ impl Surge {
     /// Whether a client that is new since the onset belongs to the attack, and the evidence.
     #[must_use]
     pub fn member(&self, profile: &Profile) -> Option<Evidence> {
-        // The latest picture that there are enough calm clients to hold it against.
+        self.beyond(profile).filter(|(_, beyond)| self.attack && *beyond >= 0.0).map(|(evidence, _)| evidence)
+    }
+
+    /// Whether a client that was taken for a member is none: the evidence has to fall somewhat below the threshold.
+    #[must_use]
+    pub fn is_cleared(&self, profile: &Profile) -> bool {
+        self.beyond(profile).is_some_and(|(_, beyond)| beyond < -HYSTERESIS)
+    }
+
+    /// The evidence, and how far it is beyond the threshold: of the latest picture that there are enough calm clients to
+    /// hold it against.
+    fn beyond(&self, profile: &Profile) -> Option<(Evidence, f64)> {
         let mut known = self.thresholds.iter().enumerate().take(profile.stage() + 1);
         let (stage, thresholds) = known.rfind(|(_, thresholds)| thresholds.all.is_finite())?;
         let evidence = self.contrast.evidence(profile, stage);
-        (self.attack && evidence.all >= thresholds.all).then_some(evidence)
+        Some((evidence, evidence.all - thresholds.all))
     }
 
     /// What the evidence about a client is made of.
