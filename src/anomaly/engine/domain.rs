@@ -201,7 +201,8 @@ impl Domain {
 
     /// Pictures of the clients that have come of an age; the oldest are learned from, if all was calm since they came.
     fn take_pictures(&mut self, now: Micros, settings: &Settings) {
-        let onset = self.surge.as_ref().filter(|surge| surge.attack).map(|surge| surge.onset);
+        let adopted = self.is_adopted(now, settings);
+        let onset = self.surge.as_ref().filter(|surge| surge.attack && !adopted).map(|surge| surge.onset);
         for (age, length) in AGES.into_iter().enumerate() {
             while let Some(place) = self.recent.pictures.get(age).and_then(|queue| queue.front()).copied() {
                 let client = self.clients.get_mut(place).filter(|client| client.requests > 0);

@@ -203,7 +203,7 @@ fn rate_of(vector: &Vector) -> f64 {
     vector.get(Feature::Rate10s.index()).copied().unwrap_or_default()
 }
 
-/// A lot of traffic is half as strange from a client that has made as much for ten minutes. Half only, so that who grows
+/// A lot of traffic is half as strange from a client that has made as much for three minutes. Half only, so that who grows
 /// slowly enough is found, too.
 fn excused(strangeness: &Strangeness, vector: &Vector) -> f64 {
     let growth = vector.get(Feature::Growth.index()).copied().unwrap_or(f64::NAN);

@@ -1,5 +1,6 @@
 //! Surges: when one begins, who belongs to it, which groups are limited.
 
+use super::Settings;
 use super::domain::Domain;
 use super::upkeep::{Acting, Finding};
 use super::wording;
@@ -48,8 +49,7 @@ impl Domain {
         if !self.traffic.new_level.is_usual(new, season) || self.active_members() >= 10 {
             surge.alive = now;
         }
-        let lasting = if surge.attack { acting.settings.learning_pause } else { ADOPTED };
-        if now - surge.alive >= OVER || now - surge.onset >= lasting {
+        if now - surge.alive >= OVER {
             return;
         }
         let places: Vec<Place> =
@@ -70,6 +70,12 @@ impl Domain {
             self.spare_shared(acting);
         }
         self.surge = Some(surge);
+    }
+
+    /// Whether the surge has lasted so long that it is what is usual.
+    pub(super) fn is_adopted(&self, now: Micros, settings: &Settings) -> bool {
+        let lasting = |surge: &Surge| if surge.attack { settings.learning_pause } else { ADOPTED };
+        self.surge.as_ref().is_some_and(|surge| now - surge.onset >= lasting(surge))
     }
 
     fn active_members(&self) -> usize {

@@ -260,14 +260,15 @@ impl Domain {
     /// What was calm becomes what is usual.
     pub(super) fn learn(&mut self, present: Present, settings: &Settings) {
         let Present { now, wall } = present;
-        let attack = self.is_attack();
+        let adopted = self.is_adopted(now, settings);
+        let attack = self.is_attack() && !adopted;
         let calm = self.surge.is_none() && self.incidents.is_empty();
         self.traffic.distress.tick(calm);
-        if self.surge.is_none() {
+        if self.surge.is_none() || adopted {
             let (requests, new) = (self.traffic.requests, self.traffic.new);
             self.traffic.new_level.learn(new);
             self.traffic.new_season.learn(wall, new);
-            if calm || requests <= 2.0 * self.traffic.requests_level.usual() {
+            if calm || adopted || requests <= 2.0 * self.traffic.requests_level.usual() {
                 self.traffic.requests_level.learn(requests);
                 self.traffic.requests_season.learn(wall, requests);
             }
