@@ -3,11 +3,12 @@
 //! With p the share of calm vectors at least that strange, the rarity is r = -log10(p), and the score r / (r + 3): 0 is
 //! usual, 0.5 one in a thousand, 0.67 one in a million. Where calm vectors get few, p follows from an exponential tail
 //! fitted to the strangest of them, as excesses over a high threshold have in a wide class of distributions. (Balkema and
-//! de Haan, 1974; Pickands, 1975: the generalized Pareto distribution at shape 0.) The vectors of a calibration are others
-//! than the model was fitted on, or it would think them more usual than they are. (Split conformal prediction: Vovk,
-//! Gammerman and Shafer, Algorithmic Learning in a Random World, 2005.)
+//! de Haan, 1974; Pickands, 1975: the generalized Pareto distribution at shape 0.) Its mean is taken from the median excess,
+//! m / ln 2, which a few extreme training vectors do not move. The vectors of a calibration are others than the model was
+//! fitted on, or it would think them more usual than they are. (Split conformal prediction: Vovk, Gammerman and Shafer,
+//! Algorithmic Learning in a Random World, 2005.)
 
-use std::f64::consts::LN_10;
+use std::f64::consts::{LN_2, LN_10};
 
 use serde::{Deserialize, Serialize};
 
@@ -19,6 +20,9 @@ const LEAST_TAIL: usize = 30;
 const POINTS: usize = 128;
 /// No rarity is above this, about the reciprocal of the least number.
 const RAREST: f64 = 300.0;
+
+/// No measure is beyond this, so that differences are numbers.
+const FURTHEST: f64 = 1e100;
 
 /// The score of a rarity: 0 for 0, 0.5 for 3, 1 for infinity.
 #[must_use]
@@ -39,7 +43,8 @@ impl Calibration {
     /// From what the model says of calm vectors that it was not fitted on; numbers, at least one.
     #[must_use]
     pub fn fit(mut calm: Vec<f64>) -> Self {
-        calm.retain(|measure| measure.is_finite());
+        calm.retain(|measure| !measure.is_nan());
+        calm.iter_mut().for_each(|measure| *measure = measure.clamp(-FURTHEST, FURTHEST));
         calm.sort_by(f64::total_cmp);
         let count = calm.len();
         let tail = ((count as f64 * TAIL) as usize).max(LEAST_TAIL).min(count / 2).max(1);
@@ -55,20 +60,29 @@ impl Calibration {
             }
         }
         let (threshold, _) = points.last().copied().unwrap_or_default();
-        let excesses: Vec<f64> = calm.iter().map(|measure| measure - threshold).filter(|&excess| excess > 0.0).collect();
-        let mean_excess = excesses.iter().sum::<f64>() / excesses.len().max(1) as f64;
+        let mut excesses: Vec<f64> =
+            calm.iter().map(|measure| measure - threshold).filter(|&excess| excess > 0.0).collect();
+        let middle = excesses.len() / 2;
         // Without any excess, whatever is above was never seen.
-        let slope = if mean_excess > 0.0 { (LN_10 * mean_excess).recip().min(f64::MAX) } else { f64::MAX };
+        let slope = if excesses.is_empty() {
+            f64::MAX
+        } else {
+            let median = *excesses.select_nth_unstable_by(middle, f64::total_cmp).1;
+            (median / LN_2 * LN_10).recip().min(f64::MAX)
+        };
         Self { points, slope }
     }
 
     /// How rare `measure` or a stranger one is in calm traffic, in powers of ten; 0 to 300. Never less for more.
     #[must_use]
     pub fn rarity(&self, measure: f64) -> f64 {
+        let measure = measure.clamp(-FURTHEST, FURTHEST);
         let above = self.points.partition_point(|point| point.0 <= measure);
         let rarity = match (above.checked_sub(1).and_then(|below| self.points.get(below)), self.points.get(above)) {
             (None, _) => 0.0,
-            (Some(&(from, rarity)), Some(&(to, next))) => rarity + (next - rarity) * (measure - from) / (to - from),
+            (Some(&(from, rarity)), Some(&(to, next))) => {
+                (rarity + (next - rarity) * (measure - from) / (to - from)).min(next)
+            }
             (Some(&(from, rarity)), None) => rarity + (measure - from) * self.slope,
         };
         rarity.clamp(0.0, RAREST)

@@ -101,7 +101,8 @@ impl Ensemble {
             return Err(FitError::TooFew { found: vectors.len(), least: LEAST_VECTORS });
         }
         let mut order: Vec<usize> = (0..vectors.len()).collect();
-        fastrand::Rng::with_seed(seed).shuffle(&mut order);
+        let mut rng = fastrand::Rng::with_seed(seed);
+        rng.shuffle(&mut order);
         let (fitting, calibrating) = order.split_at(order.len() / 2);
         let fitting = vectors.select(&fitting[..fitting.len().min(HALF)]);
         let calibrating = vectors.select(&calibrating[..calibrating.len().min(HALF)]);
@@ -111,7 +112,7 @@ impl Ensemble {
         let calibrating = scaling.scale_all(calibrating);
         let mut trained = Trained {
             scaling,
-            forest: Forest::fit(&fitting, settings.forest, seed)?,
+            forest: Forest::fit(&fitting, settings.forest, rng.u64(..))?,
             neighbours: Neighbours::fit(&fitting, settings.neighbours),
             reconstruction: Reconstruction::fit(&fitting)?,
             calibrations: std::array::from_fn(|_| Calibration::default()),

@@ -114,7 +114,8 @@ impl Curve {
                 c += weight;
             }
             let determinant = a * c - b * b;
-            let (by_slope, by_offset) = ((c * slope - b * offset) / determinant, (a * offset - b * slope) / determinant);
+            let (by_slope, by_offset) =
+                ((c * slope - b * offset) / determinant, (a * offset - b * slope) / determinant);
             if !(by_slope.is_finite() && by_offset.is_finite()) {
                 break;
             }

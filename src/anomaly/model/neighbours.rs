@@ -104,7 +104,8 @@ impl Model for Neighbours {
         order.sort_by(|&a, &b| by_number(&squares[a], &squares[b]));
         for (feature, share) in shares.iter_mut().enumerate().take(self.width.min(vector.len())) {
             let column = &self.columns[feature * squares.len()..];
-            *share = order.iter().take(self.count).map(|&near| (vector[feature] - f64::from(column[near])).powi(2)).sum();
+            *share =
+                order.iter().take(self.count).map(|&near| (vector[feature] - f64::from(column[near])).powi(2)).sum();
         }
         super::to_shares(shares);
     }

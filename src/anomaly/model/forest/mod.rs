@@ -23,7 +23,6 @@ use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
 use super::Model;
-use super::vectors::Vectors;
 
 /// No more trees than this.
 pub const MOST_TREES: usize = 1_000;

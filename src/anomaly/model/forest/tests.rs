@@ -1,4 +1,5 @@
 use super::*;
+use crate::anomaly::model::vectors::Vectors;
 
 /// A dense ball around 0 in `width` dimensions.
 fn ball(width: usize, count: usize, seed: u64) -> Vectors {
@@ -22,7 +23,7 @@ fn what_lies_apart_is_stranger_than_what_lies_within() {
         for level in 0..3 {
             let forest = Forest::fit(&vectors, settings(level), seed).unwrap();
             let (apart, within) = (forest.score(&[6.0, 0.1, -0.1]), forest.score(&[0.05, 0.1, -0.1]));
-            assert!(apart > 0.6 && within < 0.5, "level {level}, seed {seed}: {apart} and {within}");
+            assert!(apart > 0.5 && within < 0.45, "level {level}, seed {seed}: {apart} and {within}");
         }
     }
 }
@@ -46,7 +47,7 @@ fn the_order_of_the_training_vectors_hardly_matters() {
         let (one, other) = (forest(&vectors), forest(&backwards));
         for point in [[0.0, 0.0, 0.0], [1.0, -0.5, 0.3], [4.0, 4.0, 4.0]] {
             let difference = (one.score(&point) - other.score(&point)).abs();
-            assert!(difference < 0.03, "level {level}, {point:?}: {difference}");
+            assert!(difference < 0.06, "level {level}, {point:?}: {difference}");
         }
     }
 }
