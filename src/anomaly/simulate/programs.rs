@@ -37,7 +37,7 @@ pub(super) fn enter(stage: &mut Stage<'_>, rate: f64) {
         let mut random = stage.world.generator(PROGRAMS, number);
         let client = Client {
             user: Some(format!("service-{number:04}").into()),
-            address: Ipv4Addr::from_bits(0xAC10_0000 | number as u32 + 1).into(),
+            address: Ipv4Addr::from_bits(0xAC10_0001 + number as u32).into(),
             agent: AGENTS[random.usize(0..AGENTS.len())].into(),
             country: "DE",
             label: LEGIT,
@@ -53,7 +53,7 @@ pub(super) fn enter(stage: &mut Stage<'_>, rate: f64) {
         let mut random = stage.world.generator(PROGRAMS + 1, number);
         let client = Client {
             user: None,
-            address: Ipv4Addr::from_bits(0x0A00_0000 | number as u32 + 1).into(),
+            address: Ipv4Addr::from_bits(0x0A00_0001 + number as u32).into(),
             agent: CRAWLER_AGENTS[number as usize % CRAWLER_AGENTS.len()].into(),
             country: "US",
             label: LEGIT,

@@ -137,7 +137,7 @@ impl World {
         let mut own = generator(self.seed, OFFICE, u64::from(office) << 32);
         let country = *self.countries.draw(&mut own);
         let standard = self.agents.draw(&mut own).clone();
-        let mut own = generator(self.seed, OFFICE, u64::from(office) << 32 | u64::from(desk) + 1);
+        let mut own = generator(self.seed, OFFICE, (u64::from(office) << 32) | (u64::from(desk) + 1));
         let agent = if own.chance(0.8) { standard } else { self.agents.draw(&mut own).clone() };
         let user = own.chance(0.7).then(|| format!("clerk-{office:02}-{desk:02}").into());
         Client { user, address: office_address(office), agent, country: COUNTRIES[country].0, label: LEGIT }
