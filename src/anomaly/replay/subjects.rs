@@ -92,14 +92,16 @@ fn has(entry: &Entry, attribute: Attribute, value: &str) -> bool {
     }
 }
 
-/// Whether `path` is of `template`, in which a part in braces stands for any one part of a path.
+/// Whether `path` is of `template`, in which a part in braces stands for any one part of a path, and `*` at the end for
+/// all further ones. Empty parts do not count.
 fn is_of_template(path: &str, template: &str) -> bool {
-    let (mut parts, mut wanted) = (path.split('/'), template.split('/'));
+    let mut parts = path.split('/').filter(|part| !part.is_empty());
+    let mut wanted = template.split('/').filter(|part| !part.is_empty());
     loop {
         match (parts.next(), wanted.next()) {
-            (None, None) => return true,
+            (None, None) | (Some(_), Some("*")) => return true,
             (Some(part), Some(wanted)) => {
-                let any = wanted.starts_with('{') && wanted.ends_with('}') && !part.is_empty();
+                let any = wanted.starts_with('{') && wanted.ends_with('}');
                 if !any && part != wanted {
                     return false;
                 }
@@ -118,6 +120,8 @@ mod tests {
         for (path, template, is) in [
             ("/shop/tents/12", "/shop/tents/{id}", true),
             ("/shop/tents/", "/shop/tents/{id}", false),
+            ("/shop//tents/12/", "/shop/tents/{id}", true),
+            ("/shop/tents/12/reviews", "/shop/tents/*", true),
             ("/shop/tents", "/shop/tents/{id}", false),
             ("/shop/tents/12/reviews", "/shop/tents/{id}", false),
             ("/", "/", true),

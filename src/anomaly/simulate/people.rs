@@ -58,9 +58,12 @@ pub(super) fn population(rate: f64) -> u64 {
 pub(super) fn enter(stage: &mut Stage<'_>, rate: f64) {
     for (number, place, share) in [(0, Place::Home, HOME), (1, Place::Office, OFFICE)] {
         let mut random = stage.world.generator(ARRIVALS, number);
-        // A session has no memory of its length, so whoever is there already is as somebody who comes.
+        // A session has no memory of its length, so whoever is there already is as somebody who comes, but within a
+        // pause; and one is rather met within a long pause than within a short one.
+        let met = THINK_MEDIAN * (THINK_SIGMA * THINK_SIGMA).exp();
         for _ in 0..random.poisson(sessions(rate * share)) {
-            let at = stage.now + span(random.between(0.0, mean_pause()));
+            let pause = random.log_normal(met, THINK_SIGMA);
+            let at = stage.now + span(random.between(0.0, pause));
             let session = place.session(stage, &mut random);
             stage.enter(at, session);
         }

@@ -115,7 +115,8 @@ fn explain(line: &[u8]) -> LineError {
         Err(error) => error,
     };
     let path = error.path().to_string();
-    let field = if path == "." { "line".to_owned() } else { path };
+    // Where it is cut off, it is not known which field was next.
+    let field = if path == "." || path == "?" { "line".to_owned() } else { path };
     let reason = error.inner().to_string();
     // The position in the line is of use, its number within itself is not.
     LineError::new(field, reason.replace(" at line 1 column ", ", at column "))

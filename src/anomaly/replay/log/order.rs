@@ -104,11 +104,17 @@ impl Sorter {
 mod tests {
     use super::*;
 
+    fn entry(second: u64) -> Box<Entry> {
+        let mut entry = Box::<Entry>::default();
+        entry.at = Micros::from_secs(second);
+        entry
+    }
+
     fn sorted(seconds: &[u64]) -> (Vec<u64>, u64) {
         let mut sorter = Sorter::default();
         let mut out = Vec::new();
         for &at in seconds {
-            sorter.push(Box::new(Entry { at: Micros::from_secs(at), ..Entry::default() }));
+            sorter.push(entry(at));
             while let Some(entry) = sorter.pop() {
                 out.push(entry.at.0 / 1_000_000);
             }
@@ -145,7 +151,7 @@ mod tests {
         let many = vec![7; 3 * MAX_HELD];
         let mut sorter = Sorter::default();
         for at in many {
-            sorter.push(Box::new(Entry { at: Micros::from_secs(at), ..Entry::default() }));
+            sorter.push(entry(at));
             while sorter.pop().is_some() {}
             assert!(sorter.held.len() <= MAX_HELD);
         }
