@@ -1,5 +1,6 @@
 //! The command line: one file a subcommand, each with the same shape, arguments and `run`.
 
+mod anomaly;
 mod api;
 mod check;
 mod client;
@@ -72,6 +73,9 @@ enum Command {
     /// Look at the counters of a descriptor, or reset them
     #[command(subcommand)]
     Counters(counters::Command),
+    /// Try the anomaly worker on a log of requests, real or simulated
+    #[command(subcommand)]
+    Anomaly(anomaly::Command),
     /// Check Redis, rules and ports, and say what to change
     Doctor(doctor::Args),
     /// Ask whether a running server wants traffic, as a container's health check
@@ -93,6 +97,7 @@ pub fn main() -> ExitCode {
         Command::Db(command) => db::run(command),
         Command::Token(command) => token::run(command),
         Command::Counters(command) => counters::run(command),
+        Command::Anomaly(command) => anomaly::run(command),
         Command::Doctor(args) => doctor::run(args),
         Command::Health(args) => health::run(args),
     };
