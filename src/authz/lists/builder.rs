@@ -87,6 +87,12 @@ impl ListsBuilder {
         }
     }
 
+    /// Whether a user is on either list.
+    #[must_use]
+    pub fn has_users(&self) -> bool {
+        self.lists.deny.has_users() || self.lists.allow.has_users()
+    }
+
     /// The lists.
     #[must_use]
     pub fn build(mut self) -> Lists {
