@@ -196,6 +196,7 @@ fn settings_and_files_are_one_list_and_every_mistake_is_told() {
     let allow = List { files: vec![file("allow", "203.0.113.7\n"), file("more", "")], ..List::default() };
     let mut good = ExtAuthz { lists: Settings { deny, allow }, ..ExtAuthz::default() };
     good.paths.ignore_case = true;
+    good.user = Some("principal".to_owned());
     let (lists, watcher) = open(&good, OPTIONS).unwrap();
     let lists = lists.load();
     assert!(watcher.is_some());
@@ -207,6 +208,7 @@ fn settings_and_files_are_one_list_and_every_mistake_is_told() {
     assert_eq!(lists.verdict(&subject, NOW), Verdict::Denied("path:/Admin/{*rest}"));
 
     let mut bad = good.clone();
+    bad.user = None;
     bad.lists.deny.networks = text(&["203.0.113.0/24", "203.0.113.1/24"]);
     bad.lists.deny.users = text(&[""]);
     bad.lists.deny.paths = text(&["/a", "b"]);
@@ -223,7 +225,8 @@ fn settings_and_files_are_one_list_and_every_mistake_is_told() {
         "none: error: cannot read it",
         "error: this is a directory, not a file",
         "deny: error: this file was read already",
-        "8 errors, 0 warnings",
+        "error: users are listed, and nobody says which value is the user\n  help: set ext_authz.user",
+        "9 errors, 0 warnings",
     ] {
         assert!(told.contains(expected), "{expected} is not in:\n{told}");
     }
@@ -253,7 +256,7 @@ fn write_settings(directory: &Path, file: &Path) -> String {
 fn the_server_tells_of_its_lists() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("deny");
-    fs::write(&file, "192.0.2.1\nuser:eve\n").unwrap();
+    fs::write(&file, "192.0.2.1\npath:/x\n").unwrap();
     let config = write_settings(directory.path(), &file);
     let server = Server::start_with(RULES, &["--config", &config], &[]);
     let told = || get(server.http, "/readyz?verbose").json()["lists"].clone();

@@ -138,6 +138,10 @@ fn make(settings: &ExtAuthz, texts: &Texts) -> Result<Lists, Report> {
             add_file(&mut builder, kind, path, text, &mut report);
         }
     }
+    if builder.has_users() && settings.user.is_none() {
+        let message = "users are listed, and nobody says which value is the user";
+        report.push(Diagnostic::file_error("", message, Some("set ext_authz.user".to_owned())));
+    }
     if report.errors() > 0 { Err(report) } else { Ok(builder.build()) }
 }
 

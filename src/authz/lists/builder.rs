@@ -2,9 +2,10 @@
 
 use std::fmt::Write as _;
 
-use super::entry::{Entry, EntryError, Of};
+use super::entry::{Entry, EntryError, NEVER, Of};
 use super::names::{Names, USER};
-use super::{Entries, EntryId, Item, ListKind, Lists};
+use super::networks::NetworksBuilder;
+use super::{Entries, EntryId, ListKind, Lists};
 
 /// The most entries of both lists together.
 pub const MAX_ENTRIES: usize = 1_000_000;
@@ -14,7 +15,9 @@ pub const MAX_PATHS: usize = 10_000;
 /// Makes [`Lists`] of entries.
 #[derive(Debug)]
 pub struct ListsBuilder {
+    /// Without its networks.
     lists: Lists,
+    networks: NetworksBuilder,
     ignore_case: bool,
     taken: usize,
 }
@@ -23,7 +26,7 @@ impl ListsBuilder {
     /// No entries yet; with `ignore_case`, the paths that will be looked up are normalised so.
     #[must_use]
     pub fn new(ignore_case: bool) -> Self {
-        Self { lists: Lists::default(), ignore_case, taken: 0 }
+        Self { lists: Lists::default(), networks: NetworksBuilder::default(), ignore_case, taken: 0 }
     }
 
     /// Takes an entry. Of one that is there already, the later end holds.
@@ -35,14 +38,14 @@ impl ListsBuilder {
             return Err(EntryError::TooMany);
         }
         self.taken += 1;
-        let Lists { entries, networks, deny, allow, .. } = &mut self.lists;
+        let Lists { entries, deny, allow, .. } = &mut self.lists;
         let names = match kind {
             ListKind::Deny => deny,
             ListKind::Allow => allow,
         };
         let id = entries.next_id()?;
         let before = match entry.of {
-            Of::Network(network) => networks.insert(network, kind, id),
+            Of::Network(network) => self.networks.insert(network, kind, id),
             Of::User(name) => names.user(entries, name.as_bytes()),
             Of::Path(_) if names.path_count() >= MAX_PATHS => return Err(EntryError::TooManyPaths),
             Of::Path(template) => names.insert_path(template, self.ignore_case, id).map_err(EntryError::Path)?,
@@ -87,12 +90,20 @@ impl ListsBuilder {
         }
     }
 
+    /// Whether a user is on either list.
+    #[must_use]
+    pub fn has_users(&self) -> bool {
+        self.lists.deny.has_users() || self.lists.allow.has_users()
+    }
+
     /// The lists.
     #[must_use]
     pub fn build(mut self) -> Lists {
         self.lists.entries.text.shrink_to_fit();
-        self.lists.entries.entries.shrink_to_fit();
-        self.lists.networks.finish();
+        self.lists.entries.begins.shrink_to_fit();
+        self.lists.entries.ends.shrink_to_fit();
+        let entries = &self.lists.entries;
+        self.lists.networks = self.networks.build(|entry| entries.lasts(entry, NEVER - 1));
         self.lists
     }
 }
@@ -102,20 +113,21 @@ impl Entries {
     fn next_id(&self) -> Result<EntryId, EntryError> {
         // Texts begin where 32 bits can tell.
         let _: u32 = self.text.len().try_into().map_err(|_| EntryError::TooMany)?;
-        self.entries.len().try_into().map_err(|_| EntryError::TooMany)
+        self.begins.len().try_into().map_err(|_| EntryError::TooMany)
     }
 
     fn push(&mut self, entry: &Entry<'_>) {
-        let start = u32::try_from(self.text.len()).unwrap_or(u32::MAX);
+        let begin = u32::try_from(self.text.len()).unwrap_or(u32::MAX);
         debug_assert!(!matches!(entry.of, Of::User(_)) || entry.to_string().starts_with(USER));
         // Writing to a String cannot fail.
         let _ = write!(self.text, "{entry}");
-        self.entries.push(Item { start, until: entry.until });
+        self.begins.push(begin);
+        self.ends.push(entry.until);
     }
 
     fn prolong(&mut self, entry: EntryId, until: u64) {
-        if let Some(item) = self.entries.get_mut(entry as usize) {
-            item.until = item.until.max(until);
+        if let Some(end) = self.ends.get_mut(entry as usize) {
+            *end = (*end).max(until);
         }
     }
 }

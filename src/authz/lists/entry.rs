@@ -29,7 +29,7 @@ pub(super) enum Of<'t> {
 }
 
 /// A network: its first address, and the length of its prefix.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Network {
     V4(u32, u8),
     V6(u128, u8),

@@ -106,28 +106,23 @@ impl Lists {
 /// Which entry.
 type EntryId = u32;
 
-/// All entries: their texts in one, since there may be a million.
+/// All entries, since there may be a million: their texts in one, and apart from them what a lookup reads.
 #[derive(Debug, Default)]
 struct Entries {
     text: String,
-    entries: Vec<Item>,
-}
-
-#[derive(Debug)]
-struct Item {
-    /// Where its text begins; it ends where the next one begins.
-    start: u32,
-    /// In seconds since 1970; [`entry::NEVER`] when it has no end.
-    until: u64,
+    /// Where each one's text begins; it ends where the next one begins.
+    begins: Vec<u32>,
+    /// Until when each one lasts, in seconds since 1970; [`entry::NEVER`] when it has no end.
+    ends: Vec<u64>,
 }
 
 impl Entries {
     fn lasts(&self, entry: EntryId, now: u64) -> bool {
-        self.entries.get(entry as usize).is_some_and(|item| now < item.until)
+        self.ends.get(entry as usize).is_some_and(|end| now < *end)
     }
 
     fn text(&self, entry: EntryId) -> &str {
-        let begin = |entry: usize| self.entries.get(entry).map_or(self.text.len(), |item| item.start as usize);
+        let begin = |entry: usize| self.begins.get(entry).map_or(self.text.len(), |begin| *begin as usize);
         &self.text[begin(entry as usize)..begin(entry as usize + 1)]
     }
 }

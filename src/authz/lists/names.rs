@@ -68,6 +68,10 @@ impl Names {
         }
     }
 
+    pub(super) fn has_users(&self) -> bool {
+        !self.users.is_empty()
+    }
+
     pub(super) const fn path_count(&self) -> usize {
         self.path_entries.len()
     }
