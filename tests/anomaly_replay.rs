@@ -41,7 +41,7 @@ fn check(value: &Value, schema: &Value, root: &Value, place: &str) -> Result<(),
                     other => panic!("unknown type {other}"),
                 };
                 let one_of = wanted.as_array().is_some_and(|names| names.iter().any(is));
-                if !one_of && !(wanted.is_string() && is(wanted)) {
+                if !(one_of || wanted.is_string() && is(wanted)) {
                     return fail(format!("not of type {wanted}"));
                 }
             }
