@@ -232,7 +232,7 @@ mod tests {
             let usual = population.usual();
             let strange = (0..1_000).filter(|_| usual.strangeness(&vector(rate(&mut random))).score() > 0.6).count();
             assert!(strange <= 1, "seed {seed}: {strange}");
-            let flood = usual.strangeness(&vector(1_000.0));
+            let flood = usual.strangeness(&vector(3_000.0));
             assert!(flood.score() > 0.7, "seed {seed}: {}", flood.r);
             assert_eq!(flood.strangest(3), [Feature::Rate10s]);
         }
