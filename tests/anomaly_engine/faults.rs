@@ -68,7 +68,7 @@ fn what_is_done_ends_by_itself() {
     let shape = Shape {
         begins: 120.0,
         ends: 140.0,
-        span: 560.0,
+        span: 640.0,
         sessions: 2.0,
         flood: 100.0,
         ..Shape::of(Attack::SingleFlood, 603)
