@@ -5,9 +5,14 @@
 //! very same code as the worker does on live traffic. [`observation`] is what comes in, [`event`] what goes out,
 //! [`engine`] what stands between.
 
+pub mod baseline;
 pub mod engine;
 pub mod event;
+pub mod features;
+pub mod incidents;
 pub mod model;
 pub mod observation;
+pub mod policy;
 pub mod replay;
 pub mod simulate;
+pub mod surge;

@@ -5,6 +5,7 @@
 //! environment names `TIDEGATE_...`, and flags. A `Config` that was loaded is valid as a whole; what is wrong in it
 //! is told all at once, each with the field, the place it was written, and what to write instead.
 
+pub mod anomaly;
 pub mod compat;
 pub mod database;
 mod error;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::anomaly::Anomaly;
 use super::database::Database;
 use super::ext_authz::ExtAuthz;
 use super::redis::Redis;
@@ -30,6 +31,8 @@ pub struct Config {
     pub limiter: Limiter,
     /// How requests that Envoy describes as a whole become descriptors.
     pub ext_authz: ExtAuthz,
+    /// What the anomaly worker remembers, and what it does about what it finds.
+    pub anomaly: Anomaly,
     /// Counters in Redis. Default: none, counters are in this process's memory.
     pub redis: Option<Redis>,
     /// The database that keeps rules. Default: none.

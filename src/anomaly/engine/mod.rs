@@ -1,0 +1,151 @@
+//! From observations to events.
+//!
+//! Each domain is watched by itself ([`domain`]). A request becomes numbers ([`intake`]) and is noted with its client;
+//! once a second everything else happens, in this order:
+//!
+//! 1. the numbers of requests and of new clients are held against what is usual; too many new clients are a surge;
+//! 2. a surge's new clients are contrasted with those of calm times, and if it is an attack, its members are blocked,
+//!    and groups that hardly any calm request belongs to are limited ([`members`]);
+//! 3. every active client's features are held against those of calm clients, and the ladder is climbed ([`judge`]);
+//! 4. what was done is renewed on new evidence, or ends ([`upkeep`]);
+//! 5. what was calm is learned.
+
+mod distress;
+mod domain;
+mod failures;
+mod intake;
+mod judge;
+mod members;
+mod time;
+mod upkeep;
+mod wording;
+
+use std::time::Duration;
+
+use std::collections::HashMap;
+
+use foldhash::fast::FixedState;
+
+use self::domain::Domain;
+use self::time::Timeline;
+use super::event::Event;
+use super::observation::Observation;
+use super::policy::Spared;
+use crate::config::anomaly::{Anomaly, Policy};
+use crate::core::clock::Micros;
+
+/// The same observations and settings give the same events.
+const SEED: u64 = 0x7469_6465;
+
+/// Sees requests, and says once an interval what it makes of them. It has no clock and does no I/O.
+///
+/// Its memory is bounded: for each of `max_domains` domains, `max_clients` clients of about 600 bytes, as many incidents
+/// as actions (about 500 bytes each), and 5 MB for the rest.
+#[derive(Debug)]
+pub struct Engine {
+    settings: Settings,
+    time: Timeline,
+    domains: HashMap<Box<str>, Domain, FixedState>,
+    max_domains: usize,
+    /// Requests of domains that are one too many.
+    unwatched: u64,
+    next_incident: u64,
+}
+
+/// What all domains go by.
+#[derive(Debug)]
+struct Settings {
+    policy: Policy,
+    shadow: bool,
+    max_clients: usize,
+    warm_up: Micros,
+    history: Micros,
+    learning_pause: Micros,
+    allow: Spared,
+    protect: Spared,
+}
+
+/// The present.
+#[derive(Clone, Copy, Debug)]
+struct Present {
+    /// On the engine's time, which never steps.
+    now: Micros,
+    /// Wall time.
+    wall: Micros,
+}
+
+impl Present {
+    /// The wall time of a point of the engine's time.
+    fn wall_of(&self, time: Micros) -> Micros {
+        self.wall + (time - self.now)
+    }
+}
+
+impl Default for Engine {
+    fn default() -> Self {
+        Self::new(&Anomaly::default())
+    }
+}
+
+impl Engine {
+    /// One that knows nothing yet, with these settings.
+    #[must_use]
+    pub fn new(settings: &Anomaly) -> Self {
+        let micros = |length: Duration| Micros::from(length);
+        Self {
+            settings: Settings {
+                policy: settings.policy.clone(),
+                shadow: settings.shadow,
+                max_clients: settings.max_clients,
+                warm_up: micros(settings.warm_up),
+                history: micros(settings.history),
+                learning_pause: micros(settings.learning_pause),
+                allow: Spared::new(&settings.allow),
+                protect: Spared::new(&settings.protect),
+            },
+            time: Timeline::default(),
+            domains: HashMap::default(),
+            max_domains: settings.max_domains,
+            unwatched: 0,
+            next_incident: 1,
+        }
+    }
+
+    /// How often [`Engine::tick`] wants to be called.
+    #[must_use]
+    pub const fn interval(&self) -> Micros {
+        Micros::SECOND
+    }
+
+    /// Requests that were not looked at, because there are more domains than may be watched.
+    #[must_use]
+    pub const fn unwatched(&self) -> u64 {
+        self.unwatched
+    }
+
+    /// One request. Cheap: what is expensive waits for the interval's end.
+    pub fn observe(&mut self, observation: &Observation<'_>) {
+        let now = self.time.at(observation.at);
+        if let Some(domain) = self.domains.get_mut(observation.domain) {
+            domain.observe(observation, now);
+        } else if self.domains.len() < self.max_domains {
+            let mut domain = Domain::new(observation.domain, &self.settings, now, SEED);
+            domain.observe(observation, now);
+            self.domains.insert(observation.domain.into(), domain);
+        } else {
+            self.unwatched += 1;
+        }
+    }
+
+    /// The end of an interval: what was found and done in it.
+    pub fn tick(&mut self, now: Micros) -> Vec<Event> {
+        let present = Present { now: self.time.at(now), wall: now };
+        let mut events = Vec::new();
+        let mut domains: Vec<&mut Domain> = self.domains.values_mut().collect();
+        domains.sort_unstable_by(|a, b| a.name().cmp(b.name()));
+        for domain in domains {
+            domain.tick(present, &self.settings, &mut self.next_incident, &mut events);
+        }
+        events
+    }
+}

@@ -1,0 +1,173 @@
+//! Surges of new clients: an attack from many sources, or a crowd?
+//!
+//! A surge opens when more new clients come than usual (CUSUM over their number a second). Its clients are contrasted
+//! with the new clients of calm times ([`contrast`]). It is an attack when far more of them than of calm clients are
+//! strange in who they are and how they behave; what they ask for does not count, as a crowd asks for the same, too. In
+//! an attack, the clients are told apart by all evidence, at thresholds that hardly any calm client reaches.
+
+pub mod contrast;
+pub mod profile;
+
+use std::collections::VecDeque;
+
+use contrast::{Contrast, Evidence};
+use profile::{AGES, Profile};
+
+use crate::core::clock::Micros;
+
+/// So many profiles of calm clients are kept.
+const CALM: usize = 4_096;
+/// So many of a surge's are looked at.
+const LOOKED_AT: usize = 8_192;
+/// Of calm clients, so many are above the threshold that tells the kind of a surge.
+const STRANGE: f64 = 0.005;
+/// An attack has so many of its surplus above it.
+const ATTACK: f64 = 0.12;
+/// So many intervals in a row must say so.
+const IN_A_ROW: u32 = 2;
+/// Thresholds are never less, in nats: e^3 is 20 to 1.
+const LEAST_EVIDENCE: f64 = 3.0;
+/// Fewer new clients are no surge.
+pub const LEAST_CLIENTS: usize = 30;
+/// Fewer calm ones are nothing to compare with.
+const LEAST_CALM: usize = 50;
+
+/// Profiles of clients of calm times, the latest of the last while.
+#[derive(Debug, Default)]
+pub struct Calm(VecDeque<(Micros, Profile)>);
+
+impl Calm {
+    /// Takes one more, and forgets what is older than `since`.
+    pub fn learn(&mut self, now: Micros, profile: Profile, since: Micros) {
+        while self.0.len() >= CALM || self.0.front().is_some_and(|(at, _)| *at < since && self.0.len() > LEAST_CALM * 4)
+        {
+            self.0.pop_front();
+        }
+        self.0.push_back((now, profile));
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &Profile> + Clone {
+        self.0.iter().map(|(_, profile)| profile)
+    }
+}
+
+/// A surge that is going on.
+#[derive(Debug)]
+pub struct Surge {
+    /// When it began.
+    pub onset: Micros,
+    /// Whether it is taken for an attack.
+    pub attack: bool,
+    /// When it was last as many new clients as to be one, or had active members.
+    pub alive: Micros,
+    /// The share of the new clients that would not be there in calm times.
+    pub surplus: f64,
+    contrast: Contrast,
+    thresholds: [Thresholds; AGES.len() + 1],
+    in_a_row: u32,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Thresholds {
+    who_and_how: f64,
+    all: f64,
+}
+
+impl Default for Thresholds {
+    fn default() -> Self {
+        Self { who_and_how: f64::INFINITY, all: f64::INFINITY }
+    }
+}
+
+impl Surge {
+    /// It began at `onset`.
+    #[must_use]
+    pub fn new(onset: Micros, now: Micros) -> Self {
+        Self {
+            onset,
+            attack: false,
+            alive: now,
+            surplus: 0.0,
+            contrast: Contrast::default(),
+            thresholds: Default::default(),
+            in_a_row: 0,
+        }
+    }
+
+    /// Looks at the clients that are new since its onset, where `expected` would have come in calm times; of calm ones,
+    /// so small a share may be taken for members. Whether it is an attack from now on.
+    pub fn look(&mut self, calm: &Calm, new: &[Profile], expected: f64, tolerated: f64) -> bool {
+        if new.len() < LEAST_CLIENTS || calm.0.len() < LEAST_CALM {
+            return false;
+        }
+        #[expect(clippy::cast_precision_loss, reason = "a number of clients")]
+        let all = new.len() as f64;
+        self.surplus = (1.0 - expected / all).clamp(0.05, 0.99);
+        let step = new.len().div_ceil(LOOKED_AT);
+        let sample = new.iter().step_by(step.max(1));
+        self.contrast = Contrast::new(calm.iter(), sample.clone(), self.surplus);
+        for (stage, thresholds) in self.thresholds.iter_mut().enumerate() {
+            *thresholds = thresholds_of(&self.contrast, calm, stage, tolerated);
+        }
+        let (mut strange, mut seen) = (0.0, 0.0);
+        for profile in sample {
+            seen += 1.0;
+            strange += f64::from(u8::from(self.is_strange(profile)));
+        }
+        let of_surplus = strange / seen / self.surplus;
+        self.in_a_row = if of_surplus >= ATTACK { self.in_a_row + 1 } else { 0 };
+        let begins = !self.attack && self.in_a_row >= IN_A_ROW;
+        self.attack |= begins;
+        begins
+    }
+
+    fn is_strange(&self, profile: &Profile) -> bool {
+        self.thresholds
+            .iter()
+            .enumerate()
+            .take(profile.stage() + 1)
+            .any(|(stage, thresholds)| self.contrast.evidence(profile, stage).who_and_how >= thresholds.who_and_how)
+    }
+
+    /// Whether a client that is new since the onset belongs to the attack, and the evidence.
+    #[must_use]
+    pub fn member(&self, profile: &Profile) -> Option<Evidence> {
+        let stage = profile.stage();
+        let evidence = self.contrast.evidence(profile, stage);
+        let over = self.thresholds.get(stage).is_some_and(|thresholds| evidence.all >= thresholds.all);
+        (self.attack && over).then_some(evidence)
+    }
+
+    /// What the evidence about a client is made of.
+    #[must_use]
+    pub fn parts(&self, profile: &Profile) -> Vec<contrast::Part> {
+        self.contrast.parts(profile, profile.stage())
+    }
+}
+
+fn thresholds_of(contrast: &Contrast, calm: &Calm, stage: usize, tolerated: f64) -> Thresholds {
+    let reached = calm.iter().filter(|profile| profile.stage() >= stage);
+    let (mut who_and_how, mut all): (Vec<f64>, Vec<f64>) = reached
+        .map(|profile| contrast.evidence(profile, stage))
+        .map(|evidence| (evidence.who_and_how, evidence.all))
+        .unzip();
+    if who_and_how.len() < LEAST_CALM {
+        return Thresholds::default();
+    }
+    Thresholds {
+        who_and_how: above(&mut who_and_how, STRANGE).max(LEAST_EVIDENCE),
+        all: above(&mut all, tolerated).max(LEAST_EVIDENCE),
+    }
+}
+
+/// What only the share `rest` of the values is above.
+#[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "an index")]
+fn above(values: &mut [f64], rest: f64) -> f64 {
+    let most = ((values.len() as f64 * rest) as usize).min(values.len().saturating_sub(1));
+    values.sort_unstable_by(|a, b| b.total_cmp(a));
+    // A little above it, so that it is not reached itself.
+    values.get(most).map_or(f64::INFINITY, |value| value + 1e-9)
+}
+
+#[cfg(test)]
+mod tests;
