@@ -38,11 +38,11 @@ pub struct Client<'a> {
     pub asn: Option<u32>,
 }
 
-impl Client<'_> {
+impl<'a> Client<'a> {
     /// What is known of either; `self` goes before.
     #[must_use]
     pub fn or(self, other: Self) -> Self {
-        let text = |one, other| if one == "" { other } else { one };
+        let text = |one: &'a str, other| if one.is_empty() { other } else { one };
         Self {
             user: self.user.or(other.user),
             address: self.address.or(other.address),

@@ -191,10 +191,8 @@ mod tests {
     #[test]
     fn bytes_that_are_no_text_tell_what_comes_before_them() {
         let entries: SmallVec<[Entry<'_>; 4]> = smallvec![Entry { key: b"user_id", value: b"ali\xffce" }];
-        let request = Request {
-            descriptors: smallvec![Descriptor { entries, ..Descriptor::default() }],
-            ..Request::default()
-        };
+        let request =
+            Request { descriptors: smallvec![Descriptor { entries, ..Descriptor::default() }], ..Request::default() };
         assert_eq!(Keys::default().client(&request).user, Some("ali"));
     }
 }

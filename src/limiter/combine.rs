@@ -123,7 +123,8 @@ fn status<'s, 'a>(each: &Resolved<'s>, answers: &mut impl Iterator<Item = Answer
                 status.remaining = UNLIMITED;
             }
             let counted = counted_limits(rule, *replaced).zip(answers);
-            let strictest = counted.reduce(|one, other| if stricter(other.1.outcome, one.1.outcome) { other } else { one });
+            let strictest =
+                counted.reduce(|one, other| if stricter(other.1.outcome, one.1.outcome) { other } else { one });
             status.replaced = strictest.is_none() && !rule.is_unlimited();
             strictest.map(|((_, limit), answer)| applied(limit.name.as_deref(), &answer))
         }

@@ -89,7 +89,8 @@ impl Intake {
             asn: observation
                 .asn
                 .map_or(MISSING, |asn| self.systems.id(u64::from(asn), || asn.to_string().into(), tick, stale)),
-            writes: (!observation.method.is_empty()).then(|| !matches!(observation.method, "GET" | "HEAD" | "OPTIONS")),
+            writes: (!observation.method.is_empty())
+                .then_some(!matches!(observation.method, "GET" | "HEAD" | "OPTIONS")),
             // What was denied never reached the service.
             status: observation.status.filter(|_| !denied),
             bytes: observation.bytes.filter(|_| !denied),

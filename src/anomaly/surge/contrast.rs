@@ -6,8 +6,6 @@
 //! crowd is a surplus, too, but it has the shares of calm times, and all weights are near 0. Traits are taken as
 //! independent; where they are not, thresholds that are read off calm clients make up for it.
 
-#![expect(clippy::cast_precision_loss, reason = "counts of clients, far below what a double holds")]
-
 use super::profile::{AGES, BINS, Profile, TRAITS};
 use crate::anomaly::features::names::{Id, MISSING};
 

@@ -40,7 +40,8 @@ impl AdjustmentSet {
                 Subject::User(name) => set.users.entry(short_name(name, MAX_USER).into()).or_default(),
                 Subject::Address(address) => set.addresses.entry(network(*address)).or_default(),
                 Subject::Group(named) => {
-                    let short: SmallVec<[_; 4]> = named.iter().map(|(attribute, value)| short(*attribute, value)).collect();
+                    let short: SmallVec<[_; 4]> =
+                        named.iter().map(|(attribute, value)| short(*attribute, value)).collect();
                     let mut attributes = Attributes::default();
                     for ((attribute, _), value) in named.iter().zip(&short) {
                         attributes[*attribute as usize] = Some(value);
@@ -104,9 +105,8 @@ impl AdjustmentSet {
     pub fn of_groups<'s>(&'s self, attributes: &Attributes<'_>) -> impl Iterator<Item = &'s Arc<Adjustment>> {
         let known = combination(attributes);
         let candidates = self.combinations.iter().filter(move |combination| **combination & known == **combination);
-        let candidates = candidates.filter_map(|combination| {
-            self.groups.get(&(*combination, self.hash(*combination, attributes)))
-        });
+        let candidates =
+            candidates.filter_map(|combination| self.groups.get(&(*combination, self.hash(*combination, attributes))));
         // Two groups may have one hash.
         candidates.flatten().filter(|adjustment| is_member(&adjustment.subject, attributes))
     }

@@ -40,7 +40,8 @@ pub(in crate::limiter) fn conclude(
     decision.code = if denied && !options.shadow_mode { Code::OverLimit } else { Code::Ok };
     decision.globally_shadowed = denied && options.shadow_mode;
 
-    let without = rules_deny && (plan.lowered.is_empty() || counted.denies_with(&plan.lowered, |lowered| &lowered.unadjusted));
+    let without =
+        rules_deny && (plan.lowered.is_empty() || counted.denies_with(&plan.lowered, |lowered| &lowered.unadjusted));
     let denial = match own_denial {
         _ if decision.code == Code::Ok || without => None,
         Some((own, outcome)) if !rules_deny => Some(Denial::Own { limit: own.limit.clone(), outcome: *outcome }),
@@ -125,9 +126,7 @@ fn fits(other: &Limit, hit: &Hit<'_>, outcome: &Outcome, charged: bool, source: 
         Source::Local => return outcome.allowed() || other.amount() > hit.limit.amount(),
         Source::Counter | Source::OverLimitMemory => {}
     }
-    let recorded = charged
-        && source == Source::Counter
-        && (outcome.allowed() || other.over() == Over::Record);
+    let recorded = charged && source == Source::Counter && (outcome.allowed() || other.over() == Over::Record);
     let before = outcome.level.saturating_sub(if recorded { hits } else { 0 });
     let before = match other.algorithm() {
         // Its state is a time, which another rate makes another number of hits of.

@@ -20,6 +20,8 @@
 mod conclude;
 mod found;
 mod plan;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};

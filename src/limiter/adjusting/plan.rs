@@ -16,8 +16,8 @@ use crate::core::ruleset::Domain;
 use crate::core::spec::FailureMode;
 use crate::core::subject::Subject;
 use crate::counters::{CounterKey, CounterName, Hit};
-use crate::limiter::{Explained, LimiterOptions};
 use crate::limiter::resolve::{Resolved, Target, counted_limits};
+use crate::limiter::{Explained, LimiterOptions};
 
 /// The path of the counters that belong to adjustments. No rule has it: a path begins with a key, in which a `=` is
 /// written `%3D`.
@@ -78,7 +78,8 @@ impl Plan {
             space: space(&domain.name),
         };
         debug_assert_eq!(request.descriptors.len(), resolved.len());
-        let protected = resolved.iter().any(|each| matches!(each.target, Target::Rule { rule, .. } if rule.is_protected()));
+        let protected =
+            resolved.iter().any(|each| matches!(each.target, Target::Rule { rule, .. } if rule.is_protected()));
         if let (false, Some(operation)) = (protected, operation(resolved)) {
             for (by, _) in &found.all {
                 match by.effect {

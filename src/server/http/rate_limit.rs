@@ -69,7 +69,8 @@ pub async fn decide(
 
     let context = &api.context;
     let domain = question.domain.as_deref().unwrap_or(&context.config.http.domain);
-    let request = Request { domain: domain.as_bytes(), descriptors: descriptors(&question), hits_addend: 1, client: None };
+    let request =
+        Request { domain: domain.as_bytes(), descriptors: descriptors(&question), hits_addend: 1, client: None };
     let active = context.limiter.active();
     let decision = context.limiter.decide(&active, &request, None).await.map_err(|error| api.refusal(error))?;
     context.observe(&request, &decision);
