@@ -214,7 +214,8 @@ fn decide(limiter: &TestLimiter, imported: &Imported, asked: &Asked) -> bool {
         entries: entries.iter().map(|(key, value)| Entry::new(key, value)).collect(),
         ..Descriptor::default()
     });
-    let request = Request { domain: b"shop", descriptors: descriptors.collect(), hits_addend: asked.hits };
+    let request =
+        Request { domain: b"shop", descriptors: descriptors.collect(), hits_addend: asked.hits, client: None };
     let active = limiter.active();
     limiter.decide_now(&active, &request).unwrap().unwrap().code == Code::Ok
 }

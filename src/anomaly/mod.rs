@@ -12,6 +12,7 @@ pub mod features;
 pub mod incidents;
 pub mod model;
 pub mod observation;
+pub mod observe;
 pub mod policy;
 pub mod replay;
 pub mod simulate;

@@ -6,7 +6,7 @@ use crate::core::clock::Micros;
 
 /// One request, as far as its source tells: a decision knows what descriptors hold, the access log knows how the request
 /// ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Observation<'a> {
     /// When it came: wall time, microseconds since the Unix epoch.
     pub at: Micros,

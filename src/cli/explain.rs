@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::client::{self, Listener};
 use super::descriptor::{TypedDescriptor, plain};
 use super::print;
-use crate::server::admin::proto::{CounterState, Entry, ExplainRequest, ExplainResponse, Limit, Rule};
+use crate::server::admin::proto::{Adjustment, CounterState, Entry, ExplainRequest, ExplainResponse, Limit, Rule};
 
 /// Tell which rule of a running server applies to a descriptor, and why
 ///
@@ -72,6 +72,9 @@ fn text(domain: &str, response: &ExplainResponse) -> String {
     if let Some(rule) = &response.rule {
         write_rule(&mut text, rule, &response.counters);
     }
+    for adjustment in &response.adjustments {
+        let _ = writeln!(text, "  adjusted {}", plain(&describe_adjustment(adjustment)));
+    }
     text
 }
 
@@ -97,9 +100,20 @@ fn write_rule(text: &mut String, rule: &Rule, counters: &[CounterState]) {
     for (at, limit) in rule.limits.iter().enumerate() {
         line("limit", &describe_limit(limit));
         if let Some(counter) = counters.get(at) {
+            if counter.adjusted_amount > 0 {
+                line("lowered", &format!("to {} per {} by an adjustment", counter.adjusted_amount, limit.window));
+            }
             line("counter", &describe_counter(counter));
         }
     }
+}
+
+/// An adjustment in words.
+fn describe_adjustment(adjustment: &Adjustment) -> String {
+    let Adjustment { id, subject, effect, expires_us, shadow } = adjustment;
+    let end = i64::try_from(*expires_us).ok().and_then(|end| jiff::Timestamp::from_microsecond(end).ok());
+    let until = end.map_or_else(String::new, |end| format!(", until {end:.0}"));
+    format!("by {id}: {subject}: {effect}{until}{}", if *shadow { "; only told, not enforced" } else { "" })
 }
 
 /// A limit in words.

@@ -88,6 +88,11 @@ pub struct Now {
 pub trait Clock: Send + Sync + 'static {
     /// The present reading.
     fn now(&self) -> Now;
+
+    /// The present reading since the Unix epoch, where that is all that is wanted.
+    fn wall(&self) -> Micros {
+        self.now().wall
+    }
 }
 
 /// The machine's own clocks.
@@ -112,10 +117,11 @@ impl Default for SystemClock {
 
 impl Clock for SystemClock {
     fn now(&self) -> Now {
-        Now {
-            wall: SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map(Micros::from).unwrap_or_default(),
-            mono: self.origin.elapsed().into(),
-        }
+        Now { wall: self.wall(), mono: self.origin.elapsed().into() }
+    }
+
+    fn wall(&self) -> Micros {
+        SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map(Micros::from).unwrap_or_default()
     }
 }
 
@@ -154,5 +160,9 @@ impl Clock for ManualClock {
 impl<C: Clock + ?Sized> Clock for Arc<C> {
     fn now(&self) -> Now {
         (**self).now()
+    }
+
+    fn wall(&self) -> Micros {
+        (**self).wall()
     }
 }

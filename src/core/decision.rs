@@ -2,6 +2,7 @@
 
 use smallvec::SmallVec;
 
+use super::adjustment::adjusted::{Adjusted, Denial, Lowered};
 use super::algorithm::{Outcome, Verdict};
 use super::clock::Micros;
 use super::descriptor::Operation;
@@ -111,6 +112,8 @@ pub struct Decision<'s> {
     pub charged: bool,
     /// The answer would be [`Code::OverLimit`], but for the server's shadow mode.
     pub globally_shadowed: bool,
+    /// What adjustments did; `None` when none concerns the request. Boxed, as it is rare.
+    pub adjustment: Option<Box<Adjusted>>,
 }
 
 impl<'s> Decision<'s> {
@@ -119,5 +122,20 @@ impl<'s> Decision<'s> {
     pub fn deciding(&self) -> Option<(&Status<'s>, &Applied<'s>)> {
         let status = self.statuses.get(self.deciding?)?;
         Some((status, status.applied.as_ref()?))
+    }
+
+    /// How an adjustment denies the request, which would pass without.
+    #[must_use]
+    pub fn denied_by_adjustment(&self) -> Option<&Denial> {
+        self.adjustment.as_ref()?.denial.as_ref()
+    }
+
+    /// The deciding limit with what its rule says, where an adjustment lowers it.
+    #[must_use]
+    pub fn lowered(&self) -> Option<&Lowered> {
+        let adjusted = self.adjustment.as_ref()?;
+        let (_, applied) = self.deciding()?;
+        let of_deciding = |lowered: &&Lowered| Some(lowered.descriptor) == self.deciding;
+        adjusted.lowered.iter().filter(of_deciding).find(|lowered| lowered.limit == applied.limit)
     }
 }

@@ -5,6 +5,7 @@
 
 use smallvec::SmallVec;
 
+use super::client::Client;
 use super::limit::{MAX_HITS, Unit};
 
 /// One `key=value` of a descriptor.
@@ -55,6 +56,8 @@ pub struct Request<'a> {
     pub descriptors: SmallVec<[Descriptor<'a>; 4]>,
     /// Cost of every descriptor without one of its own; 0 counts as 1.
     pub hits_addend: u32,
+    /// What the protocol tells of the client beside the descriptors, where it tells something.
+    pub client: Option<&'a Client<'a>>,
 }
 
 /// What one descriptor does to its counters.

@@ -310,6 +310,26 @@ impl Limit {
         Ok(Self { amount, burst, window, algorithm, over, post_paid })
     }
 
+    /// Nothing per window.
+    #[must_use]
+    pub fn nothing(window: Window) -> Self {
+        let (algorithm, over) = (Algorithm::FixedWindow, Over::Drop);
+        Self { amount: 0, burst: 0, window, algorithm, over, post_paid: false }
+    }
+
+    /// The same with a lower amount, and a lower burst where that means anything: each is what `lower` makes of it, but
+    /// never more than before, and a burst never 0 beside an amount that is not.
+    #[must_use]
+    pub fn lowered(&self, lower: impl Fn(u64) -> u64) -> Self {
+        let amount = lower(self.amount).min(self.amount);
+        let burst = match amount {
+            0 => 0,
+            _ if self.algorithm.has_burst() => lower(self.burst).max(1).min(self.burst),
+            amount => amount,
+        };
+        Self { amount, burst, ..self.clone() }
+    }
+
     /// Hits per window; 0 allows none.
     #[must_use]
     pub const fn amount(&self) -> u64 {

@@ -11,9 +11,11 @@
 pub mod adjustment;
 pub mod algorithm;
 pub mod calendar;
+pub mod client;
 pub mod clock;
 pub mod decision;
 pub mod descriptor;
+pub mod identity;
 pub mod limit;
 pub mod path;
 pub mod rule;

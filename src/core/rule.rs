@@ -181,6 +181,12 @@ impl Rule {
         self.extras.as_ref().and_then(|extras| extras.failure_mode)
     }
 
+    /// Whether no adjustment may tighten it.
+    #[must_use]
+    pub fn is_protected(&self) -> bool {
+        self.extras.as_ref().is_some_and(|extras| extras.protect)
+    }
+
     /// The metric's name without the domain, `key_value.key2`, as envoyproxy/ratelimit names it where requests do not
     /// alter it. Made of the path.
     #[must_use]

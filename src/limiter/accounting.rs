@@ -1,19 +1,23 @@
 //! How hits are counted in metrics: the split of envoyproxy/ratelimit between within, near and over the limit.
 
 use super::{Active, Limiter, LimiterOptions};
-use crate::core::decision::{Decision, Source, Status};
+use crate::core::adjustment::adjusted::Denial;
+use crate::core::decision::{Code, Decision, Source, Status};
 use crate::core::descriptor::{Entry, Operation, Request};
 use crate::core::limit::Over;
 use crate::core::rule::{MetricName, Rule};
 use crate::core::ruleset::Domain;
 use crate::counters::CounterStore;
-use crate::telemetry::decisions::HitCounts;
+use crate::telemetry::decisions::{AdjustedOutcome, HitCounts};
 
 impl<S: CounterStore> Limiter<S> {
     /// Counts a decision in the metrics of the rules it touched.
     pub(super) fn account(&self, active: &Active, request: &Request<'_>, decision: &Decision<'_>) {
         if decision.globally_shadowed {
             self.metrics.global_shadow_mode();
+        }
+        if decision.adjustment.is_some() {
+            self.account_adjusted(decision);
         }
         let Some(domain) = decision.domain else { return };
         for (status, descriptor) in decision.statuses.iter().zip(&request.descriptors) {
@@ -22,6 +26,23 @@ impl<S: CounterStore> Limiter<S> {
             }
             let counts = counts(status, decision.charged, &self.options);
             self.add(active, domain, status.rule, &descriptor.entries, &counts);
+        }
+    }
+
+    /// Counts what adjustments did to a decision.
+    pub(super) fn account_adjusted(&self, decision: &Decision<'_>) {
+        let Some(adjusted) = &decision.adjustment else { return };
+        if adjusted.applied.is_some() {
+            self.metrics.adjusted(match &adjusted.denial {
+                Some(Denial::Blocked(_)) => AdjustedOutcome::Blocked,
+                Some(Denial::Lowered | Denial::Own { .. }) => AdjustedOutcome::Limited,
+                None if decision.code == Code::OverLimit => AdjustedOutcome::OverLimit,
+                None => AdjustedOutcome::Passed,
+            });
+        }
+        if adjusted.shadow.is_some() {
+            let would = adjusted.shadow_denies;
+            self.metrics.adjusted(if would { AdjustedOutcome::ShadowLimited } else { AdjustedOutcome::ShadowPassed });
         }
     }
 
@@ -105,7 +126,7 @@ mod tests {
     use super::*;
     use crate::core::algorithm::{Outcome, Verdict};
     use crate::core::clock::Micros;
-    use crate::core::decision::{Applied, Code};
+    use crate::core::decision::Applied;
     use crate::core::limit::{Limit, LimitParts, Window};
 
     /// A charge of `hits` on a limit of 10 that leaves the level `after`.

@@ -3,6 +3,7 @@
 use smallvec::SmallVec;
 
 use super::LimiterOptions;
+use super::adjusting::{self, Plan};
 use super::resolve::{Resolved, Target, counted_limits};
 use crate::core::algorithm::{Outcome, Verdict};
 use crate::core::clock::Micros;
@@ -28,6 +29,7 @@ pub(super) fn unknown_domain<'s>(request: &Request<'_>) -> Decision<'s> {
         deciding: None,
         charged: true,
         globally_shadowed: false,
+        adjustment: None,
     }
 }
 
@@ -37,25 +39,81 @@ pub(super) fn combine<'s>(
     hits: &[Hit<'_>],
     answers: &Answers,
     options: &LimiterOptions,
+    plan: Option<&Plan>,
 ) -> Decision<'s> {
     let refused = hits.iter().zip(&answers.outcomes).any(|(hit, outcome)| hit.enforced && !outcome.allowed());
     let charged = !(domain.settings.charge == Charge::AllOrNothing && refused);
-    let mut answers =
-        answers.outcomes.iter().enumerate().map(|(position, outcome)| (outcome, answers.source(position)));
-    let statuses: SmallVec<[Status<'s>; 4]> = resolved.iter().map(|each| status(each, &mut answers)).collect();
-    let (over, deciding) = overall(&statuses, options);
-    Decision {
+    let Combined { statuses, over, deciding } = combined(resolved, hits, &answers.outcomes, answers, options);
+    let mut decision = Decision {
         code: if over && !options.shadow_mode { Code::OverLimit } else { Code::Ok },
         domain: Some(domain),
         statuses,
         deciding,
         charged,
         globally_shadowed: over && options.shadow_mode,
+        adjustment: None,
+    };
+    if let Some(plan) = plan {
+        adjusting::conclude(plan, &mut decision, resolved, hits, answers, options);
+    }
+    decision
+}
+
+/// The answer when an adjustment lets nothing pass: every descriptor is over, and none was counted.
+pub(super) fn blocked<'s>(domain: &'s Domain, resolved: &[Resolved<'s>], plan: &Plan) -> Decision<'s> {
+    let status = |each: &Resolved<'s>| {
+        let rule = match each.target {
+            Target::Rule { rule, .. } => Some(rule),
+            Target::Nothing | Target::Override { .. } => None,
+        };
+        Status { code: Code::OverLimit, rule, ..Status::without_limit(each.operation) }
+    };
+    Decision {
+        code: Code::OverLimit,
+        domain: Some(domain),
+        statuses: resolved.iter().map(status).collect(),
+        deciding: None,
+        charged: false,
+        globally_shadowed: false,
+        adjustment: adjusting::blocked(plan),
     }
 }
 
+/// What the rules say together.
+pub(super) struct Combined<'s> {
+    pub statuses: SmallVec<[Status<'s>; 4]>,
+    pub over: bool,
+    pub deciding: Option<usize>,
+}
+
+/// The outcomes of the hits put together; `answers` tells their sources.
+pub(super) fn combined<'s>(
+    resolved: &[Resolved<'s>],
+    hits: &[Hit<'_>],
+    outcomes: &[Outcome],
+    answers: &Answers,
+    options: &LimiterOptions,
+) -> Combined<'s> {
+    let mut answers = hits.iter().zip(outcomes).enumerate().map(|(position, (hit, outcome))| Answer {
+        limit: hit.limit,
+        outcome,
+        source: answers.source(position),
+    });
+    let statuses: SmallVec<[Status<'s>; 4]> = resolved.iter().map(|each| status(each, &mut answers)).collect();
+    let (over, deciding) = overall(&statuses, options);
+    Combined { statuses, over, deciding }
+}
+
+/// What one counter said.
+struct Answer<'a> {
+    /// The limit in effect.
+    limit: &'a Limit,
+    outcome: &'a Outcome,
+    source: Source,
+}
+
 /// The status of one descriptor; takes its answers from the front of `answers`.
-fn status<'s, 'o>(each: &Resolved<'s>, answers: &mut impl Iterator<Item = (&'o Outcome, Source)>) -> Status<'s> {
+fn status<'s, 'a>(each: &Resolved<'s>, answers: &mut impl Iterator<Item = Answer<'a>>) -> Status<'s> {
     let mut status = Status::without_limit(each.operation);
     let applied = match &each.target {
         Target::Nothing => None,
@@ -65,11 +123,12 @@ fn status<'s, 'o>(each: &Resolved<'s>, answers: &mut impl Iterator<Item = (&'o O
                 status.remaining = UNLIMITED;
             }
             let counted = counted_limits(rule, *replaced).zip(answers);
-            let strictest = counted.reduce(|one, other| if stricter(other.1.0, one.1.0) { other } else { one });
+            let strictest =
+                counted.reduce(|one, other| if stricter(other.1.outcome, one.1.outcome) { other } else { one });
             status.replaced = strictest.is_none() && !rule.is_unlimited();
-            strictest.map(|(limit, answer)| applied(&limit.limit, limit.name.as_deref(), answer))
+            strictest.map(|((_, limit), answer)| applied(limit.name.as_deref(), &answer))
         }
-        Target::Override { limit, .. } => answers.next().map(|answer| applied(limit, None, answer)),
+        Target::Override { .. } => answers.next().map(|answer| applied(None, &answer)),
     };
     if let Some(applied) = &applied {
         let over = !applied.outcome.allowed();
@@ -81,8 +140,8 @@ fn status<'s, 'o>(each: &Resolved<'s>, answers: &mut impl Iterator<Item = (&'o O
     status
 }
 
-fn applied<'s>(limit: &Limit, name: Option<&'s str>, (outcome, source): (&Outcome, Source)) -> Applied<'s> {
-    Applied { limit: limit.clone(), name, outcome: *outcome, source }
+fn applied<'s>(name: Option<&'s str>, answer: &Answer<'_>) -> Applied<'s> {
+    Applied { limit: answer.limit.clone(), name, outcome: *answer.outcome, source: answer.source }
 }
 
 /// Whether `one` is worth reporting rather than `other`: it denies longer, or leaves less.

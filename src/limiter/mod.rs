@@ -9,7 +9,9 @@
 //! ```
 
 mod accounting;
+mod adjusting;
 mod combine;
+mod explain;
 mod resolve;
 mod series;
 #[cfg(test)]
@@ -20,15 +22,21 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::{ArcSwap, Guard};
 
+use crate::core::adjustment::set::AdjustmentSet;
+use crate::core::clock::{Clock, Micros};
 use crate::core::decision::Decision;
 use crate::core::descriptor::Request;
+use crate::core::identity::Identities;
 use crate::core::ruleset::{Domain, RuleSet};
 use crate::core::spec::FailureMode;
 use crate::counters::{Answers, CounterStore, Deadline, Hit, StoreError};
 use crate::telemetry::decisions::DecisionMetrics;
+use adjusting::{Adjusting, Plan};
+use resolve::Resolved;
 use series::SeriesTable;
 
 pub use accounting::near_limit_threshold;
+pub use explain::Explained;
 pub use resolve::counter_key;
 
 /// Settings that hold for every domain.
@@ -44,6 +52,8 @@ pub struct LimiterOptions {
     pub max_descriptors: usize,
     /// What rules that choose none answer when the counter store cannot.
     pub failure_mode: FailureMode,
+    /// Which entries tell who a client is, for adjustments and observations.
+    pub identities: Identities,
 }
 
 impl Default for LimiterOptions {
@@ -54,6 +64,7 @@ impl Default for LimiterOptions {
             near_limit_ratio: 0.8,
             max_descriptors: 100,
             failure_mode: FailureMode::Local,
+            identities: Identities::default(),
         }
     }
 }
@@ -109,6 +120,7 @@ pub struct Limiter<S> {
     store: S,
     options: LimiterOptions,
     metrics: Arc<DecisionMetrics>,
+    adjusting: Adjusting,
     /// Rule sets no longer in force, until no decision uses them.
     retired: Mutex<Vec<Arc<Active>>>,
 }
@@ -122,7 +134,37 @@ impl<S: CounterStore> Limiter<S> {
             description: Description::default(),
             series: SeriesTable::default(),
         };
-        Self { active: ArcSwap::from_pointee(empty), store, options, metrics, retired: Mutex::default() }
+        Self {
+            active: ArcSwap::from_pointee(empty),
+            store,
+            options,
+            metrics,
+            adjusting: Adjusting::default(),
+            retired: Mutex::default(),
+        }
+    }
+
+    /// Goes by another clock than the machine's; only the ends of adjustments depend on it.
+    #[must_use]
+    pub fn with_clock(mut self, clock: impl Clock) -> Self {
+        self.adjusting.clock = Box::new(clock);
+        self
+    }
+
+    /// Puts adjustments in force in place of those before, for every decision that starts from now on. What has expired
+    /// has no effect, whether or not anybody takes it away.
+    pub fn adjust(&self, adjustments: AdjustmentSet) {
+        self.adjusting.replace(adjustments);
+    }
+
+    /// The adjustments that were put in force last, expired ones too.
+    pub fn adjustments(&self) -> Arc<AdjustmentSet> {
+        self.adjusting.set()
+    }
+
+    /// The present, since the Unix epoch.
+    pub fn wall(&self) -> Micros {
+        self.adjusting.clock.wall()
     }
 
     /// Puts a rule set in force, for every decision that starts from now on, and returns its revision. Costs what
@@ -178,12 +220,19 @@ impl<S: CounterStore> Limiter<S> {
     ) -> Result<Decision<'s>, DecideError> {
         let Some(domain) = self.domain(active, request)? else { return Ok(combine::unknown_domain(request)) };
         let resolved = resolve::resolve(domain, request);
-        let hits = resolve::hits(domain, &resolved, request, &self.options);
+        let plan = self.adjusting.plan(domain, request, &resolved, &self.options);
+        if let Some(plan) = &plan
+            && plan.blocks()
+        {
+            return Ok(self.blocked(domain, &resolved, plan));
+        }
+        let hits = resolve::hits(domain, &resolved, request, &self.options, plan.as_deref());
         let answers = match &hits[..] {
             [] => Answers::default(),
             hits => self.store.perform(hits, domain.settings.charge, deadline).await?,
         };
-        Ok(self.conclude(active, request, domain, &resolved, &hits, &answers))
+        let counted = Counted { domain, resolved: &resolved, hits: &hits, plan: plan.as_deref() };
+        Ok(self.conclude(active, request, &counted, &answers))
     }
 
     /// Whether [`Limiter::decide_now`] always answers.
@@ -203,12 +252,19 @@ impl<S: CounterStore> Limiter<S> {
             Err(error) => return Some(Err(error)),
         };
         let resolved = resolve::resolve(domain, request);
-        let hits = resolve::hits(domain, &resolved, request, &self.options);
+        let plan = self.adjusting.plan(domain, request, &resolved, &self.options);
+        if let Some(plan) = &plan
+            && plan.blocks()
+        {
+            return Some(Ok(self.blocked(domain, &resolved, plan)));
+        }
+        let hits = resolve::hits(domain, &resolved, request, &self.options, plan.as_deref());
         let answers = match &hits[..] {
             [] => Answers::default(),
             hits => self.store.perform_now(hits, domain.settings.charge)?.into(),
         };
-        Some(Ok(self.conclude(active, request, domain, &resolved, &hits, &answers)))
+        let counted = Counted { domain, resolved: &resolved, hits: &hits, plan: plan.as_deref() };
+        Some(Ok(self.conclude(active, request, &counted, &answers)))
     }
 
     /// The domain that a request asks about, if it has rules.
@@ -237,13 +293,26 @@ impl<S: CounterStore> Limiter<S> {
         &self,
         active: &Active,
         request: &Request<'_>,
-        domain: &'s Domain,
-        resolved: &[resolve::Resolved<'s>],
-        hits: &[Hit<'_>],
+        counted: &Counted<'_, 's, '_>,
         answers: &Answers,
     ) -> Decision<'s> {
-        let decision = combine::combine(domain, resolved, hits, answers, &self.options);
+        let Counted { domain, resolved, hits, plan } = *counted;
+        let decision = combine::combine(domain, resolved, hits, answers, &self.options, plan);
         self.account(active, request, &decision);
         decision
     }
+
+    fn blocked<'s>(&self, domain: &'s Domain, resolved: &[Resolved<'s>], plan: &Plan) -> Decision<'s> {
+        let decision = combine::blocked(domain, resolved, plan);
+        self.account_adjusted(&decision);
+        decision
+    }
+}
+
+/// A request, and the hits that were made of it.
+struct Counted<'c, 's, 'h> {
+    domain: &'s Domain,
+    resolved: &'c [Resolved<'s>],
+    hits: &'c [Hit<'h>],
+    plan: Option<&'c Plan>,
 }

@@ -6,6 +6,7 @@ use siphasher::sip128::{Hasher128, SipHasher13};
 use smallvec::SmallVec;
 
 use super::LimiterOptions;
+use super::adjusting::Plan;
 use crate::core::descriptor::{Descriptor, LimitOverride, Operation, Request};
 use crate::core::limit::{Limit, LimitParts, Window};
 use crate::core::path::canonical_path;
@@ -103,29 +104,32 @@ fn replace(resolved: &mut AllResolved<'_>) {
     }
 }
 
-/// The limits of a descriptor that count, in order.
-pub(super) fn counted_limits(rule: &Rule, replaced: u64) -> impl Iterator<Item = &RuleLimit> {
+/// The limits of a descriptor that count, in order, each with its position.
+pub(super) fn counted_limits(rule: &Rule, replaced: u64) -> impl Iterator<Item = (usize, &RuleLimit)> {
     let counts = move |position: usize| position >= REPLACEABLE || replaced & (1 << position) == 0;
-    rule.limits().iter().enumerate().filter(move |(position, _)| counts(*position)).map(|(_, limit)| limit)
+    rule.limits().iter().enumerate().filter(move |(position, _)| counts(*position))
 }
 
-/// The hits of a request, descriptor by descriptor, each with the position of its descriptor.
+/// The hits of a request, descriptor by descriptor, with the limits that `plan` lowers; behind them those on the
+/// counters of adjustments.
 pub(super) fn hits<'a, 's: 'a>(
     domain: &'a Domain,
     resolved: &'a [Resolved<'_>],
     request: &Request<'s>,
     options: &LimiterOptions,
+    plan: Option<&'a Plan>,
 ) -> SmallVec<[Hit<'a>; 4]> {
-    let mut hits = SmallVec::new();
+    let mut hits: SmallVec<[Hit<'a>; 4]> = SmallVec::new();
     for (each, descriptor) in resolved.iter().zip(&request.descriptors) {
         match &each.target {
             Target::Nothing => {}
             Target::Rule { rule, replaced } => {
                 let enforced = !(rule.shadow_mode || rule.quota_mode || options.shadow_mode || options.quota_mode);
-                for limit in counted_limits(rule, *replaced) {
+                for (_, limit) in counted_limits(rule, *replaced) {
+                    let lowered = plan.and_then(|plan| plan.limit(hits.len()));
                     hits.push(Hit {
                         key: counter_key(domain, rule, limit, descriptor),
-                        limit: &limit.limit,
+                        limit: lowered.unwrap_or(&limit.limit),
                         operation: each.operation,
                         enforced,
                         failure_mode: rule.failure_mode().unwrap_or(options.failure_mode),
@@ -138,12 +142,15 @@ pub(super) fn hits<'a, 's: 'a>(
                     name: CounterName { domain: &domain.name, path, limit: Some("override") },
                     values: descriptor.entries.iter().map(|entry| entry.value).collect(),
                 },
-                limit,
+                limit: plan.and_then(|plan| plan.limit(hits.len())).unwrap_or(limit),
                 operation: each.operation,
                 enforced: !(options.shadow_mode || options.quota_mode),
                 failure_mode: options.failure_mode,
             }),
         }
+    }
+    if let Some(plan) = plan {
+        hits.extend(plan.own_hits(domain, options));
     }
     hits
 }

@@ -68,7 +68,7 @@ fn refund(key: &'static str, hits: u64) -> Descriptor<'static> {
 }
 
 fn request(descriptors: impl IntoIterator<Item = Descriptor<'static>>) -> Request<'static> {
-    Request { domain: b"d", descriptors: descriptors.into_iter().collect(), hits_addend: 0 }
+    Request { domain: b"d", descriptors: descriptors.into_iter().collect(), ..Request::default() }
 }
 
 /// What a decision says: the answer, and per descriptor its code and what is left.

@@ -10,6 +10,7 @@ use super::ext_authz::ExtAuthz;
 use super::health::Health;
 use super::lists::ListsHandle;
 use super::rule_store::RuleStore;
+use crate::anomaly::observe::Observations;
 use crate::config::Config;
 use crate::counters::choice::Counters;
 use crate::rules::live::Live;
@@ -47,6 +48,8 @@ pub struct Context {
     pub xds: Option<Arc<crate::rules::xds::Status>>,
     /// Who is turned away, or let through without counting, by external authorization.
     pub lists: Arc<ListsHandle>,
+    /// What decisions leave for the anomaly worker.
+    pub observations: Arc<Observations>,
     /// Starts spans of decisions.
     pub traces: Traces,
 }

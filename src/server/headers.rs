@@ -11,6 +11,7 @@
 use std::fmt::{self, Write};
 
 use crate::config::HeaderNames;
+use crate::core::adjustment::adjusted::Denial;
 use crate::core::algorithm::Verdict;
 use crate::core::decision::{Applied, Code, Decision, Status};
 use crate::core::limit::{Limit, Window};
@@ -25,6 +26,8 @@ const MAX_NAME: usize = 256;
 const MAX_INTEGER: u64 = 999_999_999_999_999;
 /// What a limit that came with the request is called.
 const OVERRIDE: &str = "override";
+/// What a limit of an adjustment's own is called.
+pub const ADJUSTMENT: &str = "adjustment";
 
 /// Which headers are written where a domain does not choose, and what the `legacy` ones are called.
 #[derive(Clone, Debug)]
@@ -80,6 +83,9 @@ pub fn retry_after(decision: &Decision<'_>) -> Option<u64> {
     if decision.code != Code::OverLimit {
         return None;
     }
+    if let Some(wait) = decision.adjustment.as_ref().and_then(|adjusted| adjusted.wait()) {
+        return Some(wait.as_secs_ceil());
+    }
     let (_, applied) = decision.deciding()?;
     applied.outcome.retry_after()?;
     Some(applied.reset().as_secs_ceil())
@@ -87,36 +93,71 @@ pub fn retry_after(decision: &Decision<'_>) -> Option<u64> {
 
 /// Hands every header of a decision to `emit`, name and value. Values are visible ASCII, whatever rules are called.
 pub fn write(decision: &Decision<'_>, settings: &HeaderSettings, mut emit: impl FnMut(&str, &str)) {
-    let Some((status, applied)) = decision.deciding() else { return };
-    let families = decision.domain.and_then(|domain| domain.settings.response_headers).unwrap_or(settings.families);
     let mut value = String::with_capacity(64);
-    let reset = applied.reset().as_secs_ceil();
-    if families.draft {
-        policies(&mut value, decision);
-        emit("RateLimit-Policy", &value);
-        value.clear();
-        quoted(&mut value, LimitName::of(status, applied));
-        parameter(&mut value, ";r=", status.remaining);
-        parameter(&mut value, ";t=", reset);
-        emit("RateLimit", &value);
-    }
-    let names = &settings.names;
-    let legacy = [names.limit.as_str(), &names.remaining, &names.reset];
-    let x = ["X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset"];
-    let numbers = [applied.limit.amount(), status.remaining, reset];
-    for (wanted, family) in [(families.legacy, legacy), (families.x, x)] {
-        if wanted {
-            for (name, number) in family.into_iter().zip(numbers) {
-                value.clear();
-                decimal(&mut value, number);
-                emit(name, &value);
-            }
-        }
+    if let Some(told) = Told::of(decision) {
+        told.write(&mut value, decision, settings, &mut emit);
     }
     if let Some(seconds) = retry_after(decision) {
         value.clear();
         decimal(&mut value, seconds);
         emit("Retry-After", &value);
+    }
+}
+
+/// The limit that headers speak of, and where the client stands with it.
+struct Told<'a> {
+    name: LimitName<'a>,
+    amount: u64,
+    remaining: u64,
+    reset: u64,
+}
+
+impl<'a> Told<'a> {
+    fn of(decision: &'a Decision<'_>) -> Option<Self> {
+        if let Some(Denial::Own { limit, outcome }) = decision.denied_by_adjustment() {
+            let name = LimitName { text: ADJUSTMENT, window: None };
+            let reset = outcome.retry_after().unwrap_or(outcome.reset_after).as_secs_ceil();
+            return Some(Self { name, amount: limit.amount(), remaining: 0, reset });
+        }
+        let (status, applied) = decision.deciding()?;
+        Some(Self {
+            name: LimitName::of(status, applied),
+            amount: applied.limit.amount(),
+            remaining: status.remaining,
+            reset: applied.reset().as_secs_ceil(),
+        })
+    }
+
+    fn write(
+        self,
+        value: &mut String,
+        decision: &Decision<'_>,
+        settings: &HeaderSettings,
+        emit: &mut impl FnMut(&str, &str),
+    ) {
+        let families = decision.domain.and_then(|domain| domain.settings.response_headers).unwrap_or(settings.families);
+        if families.draft {
+            policies(value, decision);
+            emit("RateLimit-Policy", value);
+            value.clear();
+            quoted(value, self.name);
+            parameter(value, ";r=", self.remaining);
+            parameter(value, ";t=", self.reset);
+            emit("RateLimit", value);
+        }
+        let names = &settings.names;
+        let legacy = [names.limit.as_str(), &names.remaining, &names.reset];
+        let x = ["X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset"];
+        let numbers = [self.amount, self.remaining, self.reset];
+        for (wanted, family) in [(families.legacy, legacy), (families.x, x)] {
+            if wanted {
+                for (name, number) in family.into_iter().zip(numbers) {
+                    value.clear();
+                    decimal(value, number);
+                    emit(name, value);
+                }
+            }
+        }
     }
 }
 
@@ -142,15 +183,20 @@ fn policies(out: &mut String, decision: &Decision<'_>) {
         }
         match status.rule {
             Some(rule) if rule.limits().len() > 1 => {
-                for each in rule.limits() {
+                for (place, each) in rule.limits().iter().enumerate() {
                     let name = each.name.as_deref();
                     if name.is_none_or(|name| !replaced(decision, name)) {
-                        list(status.rule, name, &each.limit);
+                        let adjusted = decision.adjustment.as_ref();
+                        let lowered = adjusted.and_then(|adjusted| adjusted.lowered(position, place));
+                        list(status.rule, name, lowered.map_or(&each.limit, |lowered| &lowered.limit));
                     }
                 }
             }
             _ => list(status.rule, applied.name, &applied.limit),
         }
+    }
+    if let Some(Denial::Own { limit, .. }) = decision.denied_by_adjustment() {
+        list(None, Some(ADJUSTMENT), limit);
     }
 }
 

@@ -71,6 +71,14 @@ pub fn register(context: &Arc<Context>, loads: &[Arc<Load>], refused: Arc<Refuse
             vec![("delivered".to_owned(), traces.delivered()), ("lost".to_owned(), traces.lost())]
         });
     }
+    let limiter = Arc::downgrade(&context.limiter);
+    metrics.gauge("adjustments", "Adjustments put in force last", move || {
+        limiter.upgrade().map_or(0.0, |limiter| limiter.adjustments().len() as f64)
+    });
+    let observations = Arc::clone(&context.observations);
+    metrics.counters("observations", "Observations of decisions for the anomaly worker", "outcome", move || {
+        vec![("taken".to_owned(), observations.taken()), ("lost".to_owned(), observations.lost())]
+    });
     let access = context.access.clone();
     metrics.counters(
         "refused_calls",

@@ -18,6 +18,7 @@ pub mod http;
 pub mod listener;
 pub mod lists;
 mod measures;
+pub mod observing;
 pub mod patient;
 pub mod preface;
 pub mod problem;
@@ -57,6 +58,7 @@ use self::rule_store::RuleStore;
 use self::shutdown::{Phase, Shutdown};
 use self::tls::{Port, Reloader, TlsAcceptor, TlsError};
 use self::workers::{Load, Workers};
+use crate::anomaly::observe::Observations;
 use crate::config::{self, Config};
 use crate::limiter::LimiterOptions;
 use crate::rules::live::Live;
@@ -327,6 +329,7 @@ fn assemble(
         near_limit_ratio: settings.near_limit_ratio,
         max_descriptors: settings.max_descriptors,
         failure_mode: settings.failure_mode,
+        identities: config.anomaly.identities(),
     };
     let store = counters::open(config, workers)?;
     Ok(Context {
@@ -345,6 +348,7 @@ fn assemble(
         live,
         xds,
         lists,
+        observations: Arc::new(Observations::new(shard::count(workers))),
         traces,
     })
 }

@@ -3,7 +3,8 @@
 use http::StatusCode;
 use serde::Serialize;
 
-use super::headers::{LimitName, never_fits, retry_after, violates};
+use super::headers::{ADJUSTMENT, LimitName, never_fits, retry_after, violates};
+use crate::core::adjustment::adjusted::Denial;
 use crate::core::decision::{Code, Decision, Source};
 
 /// The media type of problem documents.
@@ -14,6 +15,9 @@ pub const QUOTA_EXCEEDED: &str = "https://iana.org/assignments/http-problem-type
 
 /// The type of a denial that says nothing of the client: the counters cannot be reached.
 pub const REDUCED_CAPACITY: &str = "https://iana.org/assignments/http-problem-types#temporary-reduced-capacity";
+
+/// The type of a denial of what would pass but for an adjustment: the client does not behave as others do.
+pub const ABNORMAL_USAGE: &str = "https://iana.org/assignments/http-problem-types#abnormal-usage-detected";
 
 /// The most policies named.
 const MAX_POLICIES: usize = 16;
@@ -40,9 +44,17 @@ pub fn denial(decision: &Decision<'_>, status: u16) -> Option<Vec<u8>> {
         Some(LimitName::of(status, applied).to_string())
     });
     let unchecked = decision.deciding().is_some_and(|(_, applied)| applied.source == Source::Closed);
+    let adjustment = decision.denied_by_adjustment();
+    let own = matches!(adjustment, Some(Denial::Own { .. })).then(|| ADJUSTMENT.to_owned());
+    let violated = own.into_iter().chain(violated);
+    let (r#type, title) = match adjustment {
+        Some(_) => (ABNORMAL_USAGE, "Abnormal usage detected"),
+        None if unchecked => (REDUCED_CAPACITY, "Rate limit cannot be checked"),
+        None => (QUOTA_EXCEEDED, "Rate limit exceeded"),
+    };
     let problem = QuotaExceeded {
-        r#type: if unchecked { REDUCED_CAPACITY } else { QUOTA_EXCEEDED },
-        title: if unchecked { "Rate limit cannot be checked" } else { "Rate limit exceeded" },
+        r#type,
+        title,
         status,
         detail: sentence(decision),
         violated_policies: violated.take(MAX_POLICIES).collect(),
@@ -53,6 +65,14 @@ pub fn denial(decision: &Decision<'_>, status: u16) -> Option<Vec<u8>> {
 /// A denial in one sentence.
 #[must_use]
 pub fn sentence(decision: &Decision<'_>) -> String {
+    let again = || retry_after(decision).map_or_else(String::new, |seconds| format!("; try again in {seconds} s"));
+    match decision.denied_by_adjustment() {
+        Some(Denial::Blocked(_)) => return format!("Unusual traffic: nothing of this client passes{}.", again()),
+        Some(Denial::Own { .. }) => {
+            return format!("Unusual traffic: the limit on requests of this kind is exceeded{}.", again());
+        }
+        Some(Denial::Lowered) | None => {}
+    }
     let Some((status, applied)) = decision.deciding() else {
         return "The rate limit is exceeded.".to_owned();
     };
@@ -61,6 +81,9 @@ pub fn sentence(decision: &Decision<'_>) -> String {
         return format!("The limit '{name}' cannot be checked at present (store-unavailable), and denies meanwhile.");
     }
     let (amount, window) = (applied.limit.amount(), applied.limit.window());
+    if decision.denied_by_adjustment().is_some() {
+        return format!("Unusual traffic: the limit '{name}', now {amount} per {window}, is exceeded{}.", again());
+    }
     match retry_after(decision) {
         Some(seconds) => {
             format!("The limit '{name}' of {amount} per {window} is exceeded; try again in {seconds} s.")

@@ -16,7 +16,8 @@ pub fn set(index: usize) {
 }
 
 /// This thread's of `shards` shards.
-pub(super) fn current(shards: usize) -> usize {
+#[must_use]
+pub fn current(shards: usize) -> usize {
     INDEX.get().min(shards.saturating_sub(1))
 }
 

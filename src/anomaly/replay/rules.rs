@@ -143,7 +143,8 @@ impl Rules {
             // Writing to a String cannot fail.
             let _ = write!(self.address, "{address}");
         }
-        let mut request = Request { domain: self.domain.as_bytes(), descriptors: Default::default(), hits_addend: 1 };
+        let mut request =
+            Request { domain: self.domain.as_bytes(), descriptors: Default::default(), hits_addend: 1, client: None };
         for (mut descriptor, user, address) in self.questions.ask(entry, &self.address) {
             let factor = (if user { toll.user } else { 1.0 }).min(if address { toll.address } else { 1.0 });
             if factor < 1.0 {

@@ -8,6 +8,7 @@ use smallvec::SmallVec;
 
 use super::route::{Descriptor, EntryValue, Route};
 use crate::authz::text::Text;
+use crate::core::client::{Client, text};
 use crate::core::descriptor::{self, Entry};
 
 /// Values by slot, secrets hashed.
@@ -21,6 +22,10 @@ pub struct Evaluation<'a> {
     pub path: Cow<'a, [u8]>,
     /// The user's name as the request has it, for lists; it may be secret.
     pub user: Option<Cow<'a, [u8]>>,
+    /// `GET`.
+    pub method: &'a [u8],
+    /// The user agent, as the client wrote it.
+    pub user_agent: Option<&'a [u8]>,
     pub(super) user_is_secret: bool,
     pub(super) route: &'a Route,
     pub(super) values: Values<'a>,
@@ -35,6 +40,19 @@ impl Evaluation<'_> {
         self.route.name.as_deref()
     }
 
+    /// Whom the request comes from, as far as Envoy tells. The user is not told, whose name may be secret: descriptors
+    /// have it in the form that may be seen.
+    #[must_use]
+    pub fn who(&self) -> Client<'_> {
+        Client {
+            address: self.client,
+            method: text(self.method),
+            path: text(&self.path),
+            user_agent: self.user_agent.map(text),
+            ..Client::default()
+        }
+    }
+
     /// The question for the limiter; `None` when nothing is asked, and the request passes. Descriptors of which a value
     /// is missing are left out.
     #[must_use]
@@ -42,7 +60,7 @@ impl Evaluation<'_> {
         let planned = self.route.descriptors.iter().zip(&self.costs);
         let descriptors: SmallVec<_> = planned.filter_map(|(planned, cost)| self.descriptor(planned, *cost)).collect();
         let asked = !descriptors.is_empty();
-        asked.then(|| descriptor::Request { domain: &self.route.domain, descriptors, hits_addend: 1 })
+        asked.then(|| descriptor::Request { domain: &self.route.domain, descriptors, hits_addend: 1, client: None })
     }
 
     fn descriptor<'s>(&'s self, planned: &'s Descriptor, cost: Option<u64>) -> Option<descriptor::Descriptor<'s>> {

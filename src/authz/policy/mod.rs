@@ -83,6 +83,7 @@ impl Policy {
         let user = user.and_then(|(_, reading)| reading).map(|reading| reading.text.into_cow());
         // It borrows the path.
         drop(request);
-        Evaluation { client, path, user, user_is_secret: secret, route, values, costs }
+        let (method, user_agent) = (attributes.method, attributes.header("user-agent"));
+        Evaluation { client, path, user, method, user_agent, user_is_secret: secret, route, values, costs }
     }
 }

@@ -16,7 +16,7 @@ use crate::anomaly::replay::rules::{Rules, site};
 use crate::anomaly::replay::run::{Replayed, run as replay};
 use crate::cli::descriptor::plain;
 use crate::cli::print;
-use crate::config::{Config, LoadOptions};
+use crate::config::{self, Config, LoadOptions};
 use crate::core::spec::DomainSpec;
 use crate::rules::files::{self, Sources};
 
@@ -68,7 +68,9 @@ enum Lines {
 
 /// Replays, tells, and writes what is asked for.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let mut rules = Rules::new(domain(args)?).map_err(|errors| match errors.into_iter().next() {
+    let options = LoadOptions { file: args.config.clone(), ..LoadOptions::from_process() };
+    let config = Config::load(&options)?.config;
+    let mut rules = Rules::new(domain(args, &config)?).map_err(|errors| match errors.into_iter().next() {
         Some(error) => anyhow::anyhow!("--rules: {error}"),
         None => anyhow::anyhow!("--rules: they do not compile"),
     })?;
@@ -86,7 +88,8 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     };
     let name = args.input.display().to_string();
     let mut reader = Reader::open(&args.input, format).with_context(|| format!("--input {name}"))?;
-    let mut engine = Engine::default();
+    // Who replays wants to see what would have been.
+    let mut engine = Engine::new(&config::anomaly::Anomaly { shadow: false, ..config.anomaly });
     let bar = progress_bar(reader.size());
     let started = Instant::now();
     let show = |reader: &Reader| {
@@ -112,10 +115,9 @@ fn write(flag: &str, path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
 }
 
 /// The rules to enforce.
-fn domain(args: &Args) -> anyhow::Result<DomainSpec> {
-    let options = LoadOptions { file: args.config.clone(), ..LoadOptions::from_process() };
-    let config = Config::load(&options)?.config;
-    let paths = if args.rules.is_empty() && args.config.is_some() { config.rules.paths } else { args.rules.clone() };
+fn domain(args: &Args, config: &Config) -> anyhow::Result<DomainSpec> {
+    let configured = args.rules.is_empty() && args.config.is_some();
+    let paths = if configured { config.rules.paths.clone() } else { args.rules.clone() };
     let mut domains = if paths.is_empty() {
         site().into_iter().collect()
     } else {

@@ -1,9 +1,13 @@
 //! The `anomaly` section: what the anomaly worker remembers, and what it does about what it finds.
 
+pub mod identities;
+
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use self::identities::DomainIdentities;
 use super::scalar::{duration, list};
 
 /// The section.
@@ -35,6 +39,8 @@ pub struct Anomaly {
     pub allow: Clients,
     /// Clients that are flagged, but never limited.
     pub protect: Clients,
+    /// Domains whose descriptors tell by other entries than usual who a client is. Default: none.
+    pub domains: BTreeMap<String, DomainIdentities>,
 }
 
 impl Default for Anomaly {
@@ -50,6 +56,7 @@ impl Default for Anomaly {
             policy: Policy::default(),
             allow: Clients::default(),
             protect: Clients::default(),
+            domains: BTreeMap::new(),
         }
     }
 }

@@ -3,6 +3,7 @@
 mod anomaly;
 mod database;
 mod ext_authz;
+mod identities;
 mod redis;
 mod xds;
 
@@ -79,8 +80,9 @@ pub(super) fn validate(config: &Config) -> Vec<(Field, String)> {
     ext_authz::check(config, &mut found);
     redis::check(config, &mut found);
     database::check(config, &mut found);
-    anomaly::check(config, &mut found);
     xds::check(config, &mut found);
+    anomaly::check(config, &mut found);
+    identities::check(config, &mut found);
     found.at_most("shutdown.drain_period", config.shutdown.drain_period, HOUR);
     found.at_most("shutdown.grace_period", config.shutdown.grace_period, HOUR);
     telemetry(config, &mut found);

@@ -65,7 +65,8 @@ impl Attempts {
     pub fn count(&self, peer: &Peer) -> Result<(), Duration> {
         let client = peer.counted_as();
         let descriptor = Descriptor { entries: smallvec![Entry::new(KEY, &client)], ..Descriptor::default() };
-        let request = Request { domain: DOMAIN.as_bytes(), descriptors: smallvec![descriptor], hits_addend: 1 };
+        let request =
+            Request { domain: DOMAIN.as_bytes(), descriptors: smallvec![descriptor], hits_addend: 1, client: None };
         let active = self.limiter.active();
         // Counters in memory always answer, and the request has a meaning.
         let Some(Ok(decision)) = self.limiter.decide_now(&active, &request) else { return Ok(()) };

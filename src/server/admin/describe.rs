@@ -1,6 +1,7 @@
 //! Rules and counters as messages of the admin protocol.
 
 use super::proto;
+use crate::core::adjustment::Adjustment;
 use crate::core::algorithm::Outcome;
 use crate::core::limit::{Limit, Over};
 use crate::core::rule::{Rule, RuleLimit};
@@ -20,7 +21,7 @@ pub fn rule(rule: &Rule, origin: String) -> proto::Rule {
         quota_mode: rule.quota_mode,
         replaces: texts(rule.replaces()),
         tags: rule.extras.as_ref().map(|extras| texts(&extras.tags)).unwrap_or_default(),
-        protect: rule.extras.as_ref().is_some_and(|extras| extras.protect),
+        protect: rule.is_protected(),
         origin,
     }
 }
@@ -65,6 +66,18 @@ pub fn counter(limit: &Limit, outcome: Option<&Outcome>) -> proto::CounterState 
             remaining: outcome.remaining,
             reset_after_us: outcome.reset_after.0,
             retry_after_us: outcome.retry_after().map_or(0, |wait| wait.0),
+            adjusted_amount: 0,
         },
+    }
+}
+
+/// An adjustment.
+pub fn adjustment(adjustment: &Adjustment) -> proto::Adjustment {
+    proto::Adjustment {
+        id: adjustment.id.to_string(),
+        subject: adjustment.subject.to_string(),
+        effect: adjustment.effect.to_string(),
+        expires_us: adjustment.expires.0,
+        shadow: adjustment.shadow,
     }
 }

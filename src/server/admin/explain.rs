@@ -4,10 +4,11 @@ use smallvec::SmallVec;
 
 use super::{describe, proto};
 use crate::core::descriptor::{Descriptor, Entry};
+use crate::core::limit::Limit;
 use crate::core::rule::Rule;
 use crate::core::ruleset::{Domain, Explanation, Step};
 use crate::counters::{CounterStore, StoreError};
-use crate::limiter::counter_key;
+use crate::limiter::{Explained, counter_key};
 use crate::server::Context;
 
 /// The most entries of a descriptor that are walked.
@@ -43,9 +44,11 @@ pub async fn explain(context: &Context, request: &proto::ExplainRequest) -> Resu
         revision: active.revision,
         ..proto::ExplainResponse::default()
     };
+    let descriptor = Descriptor { entries, ..Descriptor::default() };
+    let adjusted = context.limiter.explain_adjustments(domain, &descriptor);
+    response.adjustments = adjusted.adjustments.iter().map(|adjustment| describe::adjustment(adjustment)).collect();
     if let Some(rule) = rule {
-        let descriptor = Descriptor { entries, ..Descriptor::default() };
-        response.counters = counters(context, domain, rule, &descriptor).await?;
+        response.counters = counters(context, domain, rule, &descriptor, &adjusted).await?;
         response.rule = Some(describe::rule(rule, describe::origin(context, rule.origin)));
     }
     Ok(response)
@@ -56,12 +59,16 @@ async fn counters(
     domain: &Domain,
     rule: &Rule,
     descriptor: &Descriptor<'_>,
+    adjusted: &Explained,
 ) -> Result<Vec<proto::CounterState>, StoreError> {
     let mut states = Vec::with_capacity(rule.limits().len());
-    for limit in rule.limits() {
+    for (place, limit) in rule.limits().iter().enumerate() {
         let key = counter_key(domain, rule, limit, descriptor);
-        let outcome = context.limiter.store().inspect(&key, &limit.limit).await?;
-        states.push(describe::counter(&limit.limit, outcome.as_ref()));
+        let lowered = adjusted.lowered.iter().find(|(lowered, _)| *lowered == place).map(|(_, limit)| limit);
+        let in_effect = lowered.unwrap_or(&limit.limit);
+        let outcome = context.limiter.store().inspect(&key, in_effect).await?;
+        let adjusted_amount = lowered.map_or(0, Limit::amount);
+        states.push(proto::CounterState { adjusted_amount, ..describe::counter(in_effect, outcome.as_ref()) });
     }
     Ok(states)
 }

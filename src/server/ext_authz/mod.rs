@@ -94,14 +94,17 @@ impl Method for Authorization {
         if let Some(answer) = self.listed(&check, span) {
             return Some(Ok(answer));
         }
-        let Some(question) = check.evaluation.question() else {
+        let who = check.evaluation.who();
+        let Some(mut question) = check.evaluation.question() else {
             return Some(Ok(self.reply(&Grounds::NotAsked, &check, span)));
         };
+        question.client = Some(&who);
         span.asked(&question);
         let decision = match limiter.decide_now(&active, &question)? {
             Ok(decision) => decision,
             Err(error) => return Some(Err(error.into())),
         };
+        self.context.observe(&question, &decision);
         Some(Ok(self.reply(&Grounds::Decided { decision: &decision, revision: active.revision }, &check, span)))
     }
 
@@ -112,14 +115,17 @@ impl Method for Authorization {
         if let Some(answer) = self.listed(&check, span) {
             return Ok(answer);
         }
-        let Some(question) = check.evaluation.question() else {
+        let who = check.evaluation.who();
+        let Some(mut question) = check.evaluation.question() else {
             return Ok(self.reply(&Grounds::NotAsked, &check, span));
         };
+        question.client = Some(&who);
         span.asked(&question);
         let since = span.counting();
         let decided = limiter.decide(&active, &question, deadline).await;
         span.counted(since, &decided);
         let decision = decided?;
+        self.context.observe(&question, &decision);
         Ok(self.reply(&Grounds::Decided { decision: &decision, revision: active.revision }, &check, span))
     }
 }

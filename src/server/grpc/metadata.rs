@@ -27,7 +27,11 @@ pub fn encode(out: &mut Writer, decision: &Decision<'_>, revision: u64) {
             None => text(out, "rule", &name.to_string()),
         }
         text(out, "algorithm", applied.algorithm().name());
-        number(out, "limit", applied.limit.amount());
+        let lowered = decision.lowered();
+        number(out, "limit", lowered.map_or(&applied.limit, |lowered| &lowered.unadjusted).amount());
+        if lowered.is_some() {
+            number(out, "adjusted_limit", applied.limit.amount());
+        }
         number(out, "remaining", status.remaining);
         number(out, "reset", applied.reset().as_secs_ceil());
         if let Some(cause) = applied.source.cause() {
@@ -35,6 +39,13 @@ pub fn encode(out: &mut Writer, decision: &Decision<'_>, revision: u64) {
         }
         if status.shadowed || decision.globally_shadowed {
             field(out, "shadow", |value| value.boolean(BOOLEAN, true));
+        }
+    }
+    if let Some(adjusted) = &decision.adjustment {
+        for (key, by) in [("adjustment", &adjusted.applied), ("adjustment_shadow", &adjusted.shadow)] {
+            if let Some(by) = by {
+                text(out, key, &by.id);
+            }
         }
     }
     if let Some(metadata) = merged(decision) {

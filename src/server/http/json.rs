@@ -87,6 +87,7 @@ pub async fn decide(
         Ok(decision) => decision,
         Err(error) => return refuse(&api.refusal(error)),
     };
+    api.context.observe(&request, &decision);
     // The message that Envoy would get, read back: one place says what an answer holds.
     let message = response::encode(Vec::new(), &decision, active.revision, &api.settings);
     match RateLimitResponse::decode(&*message) {
@@ -111,6 +112,7 @@ fn request(value: &Value) -> Result<Request<'_>, FieldError> {
         descriptors: object.objects("descriptors")?.iter().map(descriptor).collect::<Result<_, _>>()?,
         // No more than 2^32 - 1, so the conversion never falls short.
         hits_addend: u32::try_from(object.whole("hits_addend", u64::from(u32::MAX))?.unwrap_or(0)).unwrap_or(u32::MAX),
+        client: None,
     })
 }
 

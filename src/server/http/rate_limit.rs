@@ -20,6 +20,7 @@ use super::fields::{FieldError, Notation, Object, parse};
 use super::gate::Decider;
 use super::openapi;
 use super::problem::{Kind, Problem};
+use crate::core::adjustment::Adjustment;
 use crate::core::decision::{Code, Decision};
 use crate::core::descriptor::{Descriptor, Entry, Request};
 use crate::server::headers;
@@ -68,9 +69,11 @@ pub async fn decide(
 
     let context = &api.context;
     let domain = question.domain.as_deref().unwrap_or(&context.config.http.domain);
-    let request = Request { domain: domain.as_bytes(), descriptors: descriptors(&question), hits_addend: 1 };
+    let request =
+        Request { domain: domain.as_bytes(), descriptors: descriptors(&question), hits_addend: 1, client: None };
     let active = context.limiter.active();
     let decision = context.limiter.decide(&active, &request, None).await.map_err(|error| api.refusal(error))?;
+    context.observe(&request, &decision);
     Ok(answer(&api, domain, &decision))
 }
 
@@ -161,12 +164,21 @@ fn members(domain: &str, decision: &Decision<'_>) -> Map<String, Value> {
     let mut members = Map::new();
     let mut put = |name: &str, value: Value| members.insert(name.to_owned(), value);
     put("domain", domain.into());
+    if let Some(adjusted) = &decision.adjustment {
+        let id = |by: &Option<Arc<Adjustment>>| by.as_ref().map(|by| Value::from(&*by.id));
+        let named = [("adjustment", id(&adjusted.applied)), ("adjustment_shadow", id(&adjusted.shadow))];
+        named.into_iter().for_each(|(name, id)| drop(id.map(|id| put(name, id))));
+    }
+    if decision.code == Code::OverLimit {
+        put("retry_after_seconds", headers::retry_after(decision).into());
+    }
     let Some((status, applied)) = decision.deciding() else {
-        // Unlimited, or nothing matched.
+        // Unlimited, or nothing matched, or nothing was counted.
         let rule = decision.statuses.iter().find_map(|status| status.rule);
         put("rule", rule.map(|rule| rule.path.to_string()).into());
         let note = match (decision.domain, rule) {
             (None, _) => format!("no rules for domain '{domain}'"),
+            (Some(_), _) if decision.denied_by_adjustment().is_some() => "an adjustment lets nothing pass".to_owned(),
             (Some(_), None) => format!("no rule of domain '{domain}' matches"),
             (Some(_), Some(_)) => "no limit applies".to_owned(),
         };
@@ -176,13 +188,14 @@ fn members(domain: &str, decision: &Decision<'_>) -> Map<String, Value> {
     put("rule", status.rule.map(|rule| rule.path.to_string()).into());
     put("name", applied.name.into());
     put("algorithm", applied.algorithm().name().into());
-    put("limit", applied.limit.amount().into());
+    let lowered = decision.lowered();
+    put("limit", lowered.map_or(&applied.limit, |lowered| &lowered.unadjusted).amount().into());
+    if lowered.is_some() {
+        put("adjusted_limit", applied.limit.amount().into());
+    }
     put("window", applied.limit.window().to_string().into());
     put("remaining", status.remaining.into());
     put("reset_after_seconds", applied.reset().as_secs_ceil().into());
-    if decision.code == Code::OverLimit {
-        put("retry_after_seconds", applied.outcome.retry_after().map(|wait| wait.as_secs_ceil()).into());
-    }
     if status.shadowed {
         put("shadowed", true.into());
     }

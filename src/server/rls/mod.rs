@@ -15,6 +15,7 @@ use self::response::ResponseSettings;
 use super::context::Context;
 use super::grpc::{self, Method, Refusal, Span};
 use crate::core::decision::{Code, Decision};
+use crate::core::descriptor::Request;
 use crate::counters::Deadline;
 
 /// The service's name.
@@ -37,7 +38,8 @@ impl RateLimitService {
         Self { context, settings }
     }
 
-    fn reply(&self, decision: &Decision<'_>, revision: u64, span: &mut Span) -> Bytes {
+    fn reply(&self, request: &Request<'_>, decision: &Decision<'_>, revision: u64, span: &mut Span) -> Bytes {
+        self.context.observe(request, decision);
         span.outcome(if decision.code == Code::Ok { "ok" } else { "over_limit" });
         grpc::framed(|buffer| response::encode(buffer, decision, revision, &self.settings))
     }
@@ -56,7 +58,7 @@ impl Method for RateLimitService {
         };
         span.asked(&request);
         let decision = limiter.decide_now(&active, &request)?;
-        Some(decision.map(|decision| self.reply(&decision, active.revision, span)).map_err(Refusal::from))
+        Some(decision.map(|decision| self.reply(&request, &decision, active.revision, span)).map_err(Refusal::from))
     }
 
     async fn decide(&self, message: &[u8], deadline: Deadline, span: &mut Span) -> Result<Bytes, Refusal> {
@@ -68,7 +70,7 @@ impl Method for RateLimitService {
         let decided = limiter.decide(&active, &request, deadline).await;
         span.counted(since, &decided);
         let decision = decided?;
-        Ok(self.reply(&decision, active.revision, span))
+        Ok(self.reply(&request, &decision, active.revision, span))
     }
 }
 

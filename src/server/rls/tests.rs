@@ -44,6 +44,7 @@ fn meaning(wire: &RateLimitRequest) -> Request<'_> {
         domain: wire.domain.as_bytes(),
         descriptors: wire.descriptors.iter().map(descriptor_meaning).collect(),
         hits_addend: wire.hits_addend,
+        client: None,
     }
 }
 
@@ -247,6 +248,7 @@ fn decision<'a>(rules: &'a RuleSet, statuses: Vec<Status<'a>>, deciding: Option<
         deciding,
         charged: true,
         globally_shadowed: false,
+        adjustment: None,
     }
 }
 

@@ -3,6 +3,7 @@
 //! What clients can write into a name (a domain, a descriptor's value) must not grow the metrics without bound, so
 //! every name is looked up in a table with a cap, and what does not fit is counted together as `other`.
 
+mod adjusted;
 mod latency;
 mod series;
 mod table;
@@ -15,6 +16,7 @@ use std::time::Duration;
 
 use table::Table;
 
+pub use adjusted::AdjustedOutcome;
 pub use latency::{BOUNDS_MICROS, LatencySnapshot};
 pub use series::RuleSeries;
 
@@ -94,6 +96,7 @@ pub struct DecisionMetrics {
     global_shadow_mode: AtomicU64,
     store_failures: AtomicU64,
     service_failures: AtomicU64,
+    adjusted: adjusted::AdjustedCounts,
     latency: latency::Latency,
 }
 
@@ -117,6 +120,7 @@ impl DecisionMetrics {
             global_shadow_mode: AtomicU64::new(0),
             store_failures: AtomicU64::new(0),
             service_failures: AtomicU64::new(0),
+            adjusted: adjusted::AdjustedCounts::new(options.shards),
             latency: latency::Latency::new(options.shards),
         }
     }
@@ -162,6 +166,17 @@ impl DecisionMetrics {
     /// Counts an answer that the global shadow mode turned to OK.
     pub fn global_shadow_mode(&self) {
         self.global_shadow_mode.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts a decision that an adjustment concerns.
+    pub fn adjusted(&self, outcome: AdjustedOutcome) {
+        self.adjusted.add(outcome);
+    }
+
+    /// Decisions that adjustments concern, by what became of them.
+    #[must_use]
+    pub fn adjusted_decisions(&self, outcome: AdjustedOutcome) -> u64 {
+        self.adjusted.count(outcome)
     }
 
     /// Counts a request that got an error instead of a decision.

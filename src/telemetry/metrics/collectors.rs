@@ -9,7 +9,7 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 
-use crate::telemetry::decisions::{DecisionMetrics, Failure, HitCounts};
+use crate::telemetry::decisions::{AdjustedOutcome, DecisionMetrics, Failure, HitCounts};
 use crate::telemetry::rule_loads::RuleLoads;
 
 type Labelled<T> = Box<dyn Fn() -> Vec<(String, T)> + Send + Sync>;
@@ -104,6 +104,11 @@ impl Collector for Decisions {
         let mut family = encoder.encode_descriptor("request_failures", help, None, MetricType::Counter)?;
         for (name, failure) in [("store", Failure::Store), ("service", Failure::Service)] {
             counter(family.encode_family(&[("cause", name)])?, self.0.failures(failure))?;
+        }
+        let help = "Decisions that an adjustment concerns, by what became of them";
+        let mut family = encoder.encode_descriptor("adjusted_decisions", help, None, MetricType::Counter)?;
+        for outcome in AdjustedOutcome::ALL {
+            counter(family.encode_family(&[("outcome", outcome.name())])?, self.0.adjusted_decisions(outcome))?;
         }
         let latency = self.0.latency();
         let help = "Time from a request's arrival to its answer, seconds";

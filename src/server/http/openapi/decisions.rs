@@ -51,12 +51,19 @@ pub struct Allowed {
     reset_after_seconds: Option<u64>,
     /// That a rule in shadow mode would have denied.
     shadowed: Option<bool>,
+    /// The adjustment that applied, by its name.
+    adjustment: Option<String>,
+    /// Hits per window, where the adjustment lowers them.
+    adjusted_limit: Option<u64>,
+    /// An adjustment that is told only.
+    adjustment_shadow: Option<String>,
 }
 
 /// A denial: a problem document (RFC 9457) with the members of a decision.
 #[derive(ToSchema)]
 pub struct Denied {
-    /// `https://iana.org/assignments/http-problem-types#quota-exceeded`, or `about:blank` for too many wrong tokens.
+    /// `https://iana.org/assignments/http-problem-types#quota-exceeded`, or `#abnormal-usage-detected` where the request
+    /// would have passed but for an adjustment; `about:blank` for too many wrong tokens.
     r#type: String,
     /// What happened.
     title: String,
@@ -71,6 +78,12 @@ pub struct Denied {
     allowed: Option<bool>,
     /// Seconds until it makes sense to try again.
     retry_after_seconds: Option<u64>,
+    /// The adjustment that applied, by its name.
+    adjustment: Option<String>,
+    /// Hits per window, where the adjustment lowers them.
+    adjusted_limit: Option<u64>,
+    /// An adjustment that is told only.
+    adjustment_shadow: Option<String>,
 }
 
 /// A `RateLimitRequest` of envoy.service.ratelimit.v3 in protobuf's JSON.

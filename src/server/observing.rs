@@ -1,0 +1,68 @@
+//! Decisions leave observations, for whoever wants them.
+
+use std::time::Duration;
+
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::Context;
+use crate::anomaly::observation::{Observation, Outcome};
+use crate::anomaly::observe::Reader;
+use crate::core::client::Client;
+use crate::core::decision::{Code, Decision};
+use crate::core::descriptor::{Operation, Request};
+
+/// How often buffers are emptied.
+const INTERVAL: Duration = Duration::from_millis(100);
+
+impl Context {
+    /// Leaves an observation of a decision, if anybody wants it. Costs next to nothing otherwise.
+    #[inline]
+    pub fn observe(&self, request: &Request<'_>, decision: &Decision<'_>) {
+        if self.observations.are_wanted() {
+            self.leave(request, decision);
+        }
+    }
+
+    fn leave(&self, request: &Request<'_>, decision: &Decision<'_>) {
+        // Domains without rules are whatever clients write.
+        let Some(domain) = decision.domain else { return };
+        let charges = decision.statuses.iter().filter_map(|status| match status.operation {
+            Operation::Charge(hits) => Some(hits),
+            Operation::Refund(_) => None,
+        });
+        // What only gives back is no request of a client's.
+        let Some(hits) = charges.max() else { return };
+        let keys = self.limiter.options().identities.of(&domain.name);
+        let Client { user, address, method, path, user_agent, country, asn } = keys.client(request);
+        self.observations.record(&Observation {
+            at: self.limiter.wall(),
+            domain: &domain.name,
+            user,
+            address,
+            method,
+            path,
+            user_agent,
+            country,
+            asn,
+            status: None,
+            bytes: None,
+            duration: None,
+            hits,
+            outcome: match decision.code {
+                Code::Ok => Outcome::Allowed,
+                Code::OverLimit if decision.denied_by_adjustment().is_some() => Outcome::LimitedByAdjustment,
+                Code::OverLimit => Outcome::Limited,
+            },
+        });
+    }
+}
+
+/// Hands observations to `consumer`, on the background runtime. Never ends.
+pub async fn hand_on(mut reader: Reader, mut consumer: impl FnMut(&Observation<'_>)) {
+    let mut ticks = interval(INTERVAL);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        reader.drain(&mut consumer);
+    }
+}
