@@ -37,6 +37,32 @@ pub mod duration {
     }
 }
 
+/// A number that may have a fraction. By itself, a text would be read with the precision of an `f32`.
+pub mod number {
+    use serde::{Deserialize, Deserializer, de};
+
+    /// Reads a number.
+    ///
+    /// # Errors
+    /// When the text is none.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Written {
+            Number(f64),
+            Text(String),
+        }
+        match Written::deserialize(deserializer) {
+            Ok(Written::Number(number)) => Ok(number),
+            Ok(Written::Text(text)) => match text.trim().parse::<f64>() {
+                Ok(number) if number.is_finite() => Ok(number),
+                _ => Err(de::Error::custom(format!("\"{text}\" is no number; write one such as \"0.5\""))),
+            },
+            Err(_) => Err(de::Error::custom("expected a number such as \"0.5\"")),
+        }
+    }
+}
+
 /// Reads a length of time, in humantime's notation or Go's.
 ///
 /// # Errors

@@ -8,13 +8,14 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use self::identities::DomainIdentities;
-use super::scalar::{duration, list};
+use super::scalar::{duration, list, number};
 
 /// The section.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Anomaly {
-    /// Whether the worker runs. A replay of a log runs it in any case. Default `false`.
+    /// Whether the worker runs. In this version it runs on logs only (`tidegate anomaly replay`, whatever stands here),
+    /// and `true` is refused. Default `false`.
     pub enabled: bool,
     /// Only tell what would be done. Default `true`; a replay enforces.
     pub shadow: bool,
@@ -67,17 +68,22 @@ impl Default for Anomaly {
 #[serde(default, deny_unknown_fields)]
 pub struct Policy {
     /// From which score on a client is flagged. 0 to 1, default 0.6.
+    #[serde(deserialize_with = "number::deserialize")]
     pub flag: f64,
     /// From which score on its limits are lowered. At least `flag`, at most 1, default 0.7.
+    #[serde(deserialize_with = "number::deserialize")]
     pub tighten: f64,
     /// From which score on, when lower limits did not help, nothing of it passes. At least `tighten`; 1 never blocks.
     /// Default 0.75.
+    #[serde(deserialize_with = "number::deserialize")]
     pub block: f64,
     /// What is left of a client's limits. More than 0, at most 1, default 0.25.
+    #[serde(deserialize_with = "number::deserialize")]
     pub factor: f64,
     /// A lowered limit is never less than so many hits a window. At least 1, default 1.
     pub floor: u64,
     /// A group may do so much of what it usually does. More than 0, at most 100, default 1.5.
+    #[serde(deserialize_with = "number::deserialize")]
     pub group_factor: f64,
     /// How long an action lasts if no new evidence renews it; each relapse doubles it, up to eightfold. `10s` to `24h`,
     /// default `5m`.
@@ -87,8 +93,10 @@ pub struct Policy {
     #[serde(with = "duration")]
     pub calm_for: Duration,
     /// The gate: the share of calm traffic that all actions in force together may touch. 0 to 1, default 0.003.
+    #[serde(deserialize_with = "number::deserialize")]
     pub gate: f64,
     /// The brake: the share of the clients seen in calm traffic that may be limited at once. 0 to 1, default 0.02.
+    #[serde(deserialize_with = "number::deserialize")]
     pub brake: f64,
     /// The most actions in force in a domain. 1 to 1 000 000, default 50 000.
     pub max_actions: usize,

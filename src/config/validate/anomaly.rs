@@ -12,6 +12,9 @@ const DAY: Duration = Duration::from_secs(86_400);
 
 pub(super) fn check(config: &Config, found: &mut Findings) {
     let anomaly = &config.anomaly;
+    found.check("anomaly.enabled", !anomaly.enabled, || {
+        "the worker runs on logs only in this version (`tidegate anomaly replay`); leave it out".to_owned()
+    });
     found.range("anomaly.max_clients", anomaly.max_clients, 1_000..=10_000_000);
     found.range("anomaly.max_domains", anomaly.max_domains, 1..=1_000);
     found.between("anomaly.warm_up", anomaly.warm_up, SECOND * 10, DAY);
