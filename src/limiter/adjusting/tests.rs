@@ -31,7 +31,7 @@ struct Stand {
 
 fn limit(amount: u64, algorithm: Algorithm, over: Over) -> Limit {
     let window = Window::Length(Unit::Hour.length());
-    let burst = (algorithm == Algorithm::LeakyBucket).then_some(amount);
+    let burst = (algorithm == Algorithm::LeakyBucket).then_some(amount.max(1));
     Limit::new(LimitParts { algorithm, over, burst, ..LimitParts::fixed_window(amount, window) }).unwrap()
 }
 
