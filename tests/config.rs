@@ -172,7 +172,7 @@ rules: 5
         "limiter.near_limit_ratio from NEAR_LIMIT_RATIO: 2 is out of range; write 0 to 1",
         "limiter.response_headers[1] from FILE:9: 'modern' is none of the choices; write one of draft, legacy, x",
         "nope from TIDEGATE_NOPE__X: there is no setting 'nope'; here are grpc, http, admin, rules, limiter, \
-         ext_authz, redis, database, shutdown, telemetry",
+         ext_authz, anomaly, redis, database, shutdown, telemetry",
         "rules from FILE:11: expected a section with settings in it, found \"5\"",
         "shutdown.drain_period from --shutdown: 2h is too long; write at most 1h",
     ];
