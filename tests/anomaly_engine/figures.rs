@@ -9,21 +9,11 @@ use crate::stand::{enforcing, micros, observation, run};
 use crate::world::{Attack, Shape, World};
 
 #[test]
-#[ignore = "prints a table"]
+#[ignore = "prints a table; a person runs it: cargo test --release --test anomaly_engine -- --ignored --nocapture table"]
 fn table() {
-    let attacks = [
-        Attack::None,
-        Attack::SingleFlood,
-        Attack::DistributedFlood,
-        Attack::FlashCrowd,
-        Attack::Stuffing,
-        Attack::SpreadStuffing,
-        Attack::Scraper,
-        Attack::Pulsing,
-    ];
     let only = std::env::var("ONLY").unwrap_or_default();
     let seeds: u64 = std::env::var("SEEDS").ok().and_then(|seeds| seeds.parse().ok()).unwrap_or(2);
-    for attack in attacks.into_iter().filter(|attack| format!("{attack:?}").contains(&only)) {
+    for attack in Attack::ALL.into_iter().filter(|attack| format!("{attack:?}").contains(&only)) {
         for overlap in [0.0, 0.5, 0.9] {
             for nat in [false, true] {
                 if matches!(attack, Attack::None | Attack::FlashCrowd) && (overlap > 0.0 || nat) {
@@ -83,22 +73,12 @@ fn by_chance(attack: Attack, seed: u64) -> Shape {
 }
 
 #[test]
-#[ignore = "prints what misses its goal"]
+#[ignore = "prints what misses its goal; a person runs it: cargo test --release --test anomaly_engine -- --ignored --nocapture sweep"]
 fn sweep() {
     let only = std::env::var("ONLY").unwrap_or_default();
     let number =
         |name: &str, default: u64| std::env::var(name).ok().and_then(|seed| seed.parse().ok()).unwrap_or(default);
-    let attacks = [
-        Attack::None,
-        Attack::SingleFlood,
-        Attack::DistributedFlood,
-        Attack::FlashCrowd,
-        Attack::Stuffing,
-        Attack::SpreadStuffing,
-        Attack::Scraper,
-        Attack::Pulsing,
-    ];
-    for attack in attacks.into_iter().filter(|attack| format!("{attack:?}").contains(&only)) {
+    for attack in Attack::ALL.into_iter().filter(|attack| format!("{attack:?}").contains(&only)) {
         let (mut runs, mut missed, mut false_flags) = (0, 0, 0);
         for seed in number("FROM", 100)..number("FROM", 100) + number("SEEDS", 10) {
             let shape = by_chance(attack, seed);
@@ -145,7 +125,7 @@ fn sweep() {
 }
 
 #[test]
-#[ignore = "measures"]
+#[ignore = "measures; a person runs it: cargo test --release --test anomaly_engine -- --ignored --nocapture throughput"]
 fn throughput() {
     for (attack, sessions) in [(Attack::None, 200.0), (Attack::DistributedFlood, 50.0)] {
         let shape = Shape { sessions, gap: 3.0, ..Shape::of(attack, 1) };

@@ -20,6 +20,19 @@ pub enum Attack {
     Pulsing,
 }
 
+impl Attack {
+    pub const ALL: [Self; 8] = [
+        Self::None,
+        Self::SingleFlood,
+        Self::DistributedFlood,
+        Self::FlashCrowd,
+        Self::Stuffing,
+        Self::SpreadStuffing,
+        Self::Scraper,
+        Self::Pulsing,
+    ];
+}
+
 /// What differs between worlds.
 #[derive(Clone, Copy, Debug)]
 pub struct Shape {

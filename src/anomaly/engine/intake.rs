@@ -1,7 +1,7 @@
 //! From an observation to numbers: texts are hashed once and become small ids.
 
 use std::hash::{BuildHasher, Hash};
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use foldhash::fast::FixedState;
@@ -11,6 +11,7 @@ use crate::anomaly::features::clients::Who;
 use crate::anomaly::features::names::{Id, MISSING, Names};
 use crate::anomaly::features::template;
 use crate::anomaly::observation::{Observation, Outcome};
+use crate::core::client::network;
 use crate::core::clock::Micros;
 
 const AGENTS: usize = 4_096;
@@ -123,14 +124,6 @@ impl Intake {
             *remembered = (hash, id);
         }
         id
-    }
-}
-
-/// What tells clients apart: an IPv4 address, the first 64 bits of an IPv6 one.
-pub fn network(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into(),
-        address => address,
     }
 }
 

@@ -9,7 +9,6 @@ mod template;
 mod tests;
 
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use tonic::Status;
@@ -21,6 +20,7 @@ use super::grpc::{self, Method, Refusal, Span};
 use super::workers::{AnsweredBy, Load};
 use crate::authz::lists::{Lists, Subject, Verdict};
 use crate::authz::policy::Evaluation;
+use crate::core::clock::Micros;
 use crate::counters::Deadline;
 use crate::wire::Malformed;
 
@@ -58,7 +58,7 @@ impl Authorization {
     /// The answer of a list, if one speaks of the request.
     fn listed(&self, check: &Check<'_>, span: &mut Span) -> Option<Bytes> {
         let lists = self.context.lists.load();
-        let grounds = match verdict(&lists, &check.evaluation) {
+        let grounds = match verdict(&lists, &check.evaluation, self.context.limiter.wall()) {
             Verdict::Unlisted => return None,
             Verdict::Allowed(entry) => Grounds::AllowListed(entry),
             Verdict::Denied(entry) => Grounds::DenyListed(entry),
@@ -130,10 +130,9 @@ impl Method for Authorization {
     }
 }
 
-fn verdict<'l>(lists: &'l Lists, evaluation: &Evaluation<'_>) -> Verdict<'l> {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+fn verdict<'l>(lists: &'l Lists, evaluation: &Evaluation<'_>, now: Micros) -> Verdict<'l> {
     let Evaluation { client, user, path, .. } = evaluation;
-    lists.verdict(&Subject { address: *client, user: user.as_deref(), path }, now)
+    lists.verdict(&Subject { address: *client, user: user.as_deref(), path }, now.0 / Micros::SECOND.0)
 }
 
 impl From<Malformed> for Refusal {

@@ -17,7 +17,7 @@ mod servers;
 
 use std::future::Future;
 use std::process::Output;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 pub use api_server::ApiServer;
 pub use istiod::{Istiod, Node};
@@ -28,18 +28,11 @@ pub use servers::{Backend, Client, Envoy, Process, Site, Tidegate, TidegateOptio
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Waits until `probe` has something, and fails the test when it takes too long.
-pub async fn wait_for<T, F>(what: &str, mut probe: impl FnMut() -> F) -> T
+pub async fn wait_for<T, F>(what: &str, probe: impl FnMut() -> F) -> T
 where
     F: Future<Output = Option<T>>,
 {
-    let give_up = Instant::now() + PATIENCE;
-    loop {
-        if let Some(found) = probe().await {
-            return found;
-        }
-        assert!(Instant::now() < give_up, "waited {PATIENCE:?} in vain: {what}");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    servers::within(PATIENCE, what, probe).await
 }
 
 /// What a program wrote to standard output; fails the test unless it succeeded.

@@ -26,9 +26,11 @@ impl Issuer {
         [&point[1..33], &point[33..]].map(|part| URL_SAFE_NO_PAD.encode(part))
     }
 
-    /// An `authorization` header with these claims.
+    /// An `authorization` header with these claims, from `https://accounts.example.com` unless they name another issuer.
     pub fn bearer(&self, mut claims: Value) -> String {
-        claims["iss"] = json!("https://accounts.example.com");
+        if claims.get("iss").is_none() {
+            claims["iss"] = json!("https://accounts.example.com");
+        }
         let part = |value: Value| URL_SAFE_NO_PAD.encode(value.to_string());
         let signed = format!("{}.{}", part(json!({ "alg": "ES256", "kid": "example" })), part(claims));
         let signature = self.key.sign(&self.random, signed.as_bytes()).unwrap();

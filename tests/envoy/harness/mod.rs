@@ -32,16 +32,24 @@ pub fn repository(path: &str) -> PathBuf {
 }
 
 /// Waits until `probe` has something, and fails the test when it takes too long.
-pub async fn eventually<T, F>(what: &str, mut probe: impl FnMut() -> F) -> T
+pub async fn eventually<T, F>(what: &str, probe: impl FnMut() -> F) -> T
 where
     F: Future<Output = Option<T>>,
 {
-    let give_up = Instant::now() + PATIENCE;
+    within(PATIENCE, what, probe).await
+}
+
+/// The same with another patience.
+pub async fn within<T, F>(patience: Duration, what: &str, mut probe: impl FnMut() -> F) -> T
+where
+    F: Future<Output = Option<T>>,
+{
+    let give_up = Instant::now() + patience;
     loop {
         if let Some(found) = probe().await {
             return found;
         }
-        assert!(Instant::now() < give_up, "waited {PATIENCE:?} in vain: {what}");
+        assert!(Instant::now() < give_up, "waited {patience:?} in vain: {what}");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
