@@ -10,6 +10,7 @@
 //! 4. what was done is renewed on new evidence, or ends ([`upkeep`]);
 //! 5. what was calm is learned.
 
+pub mod checkpoint;
 mod distress;
 mod domain;
 mod failures;
@@ -18,6 +19,7 @@ mod judge;
 mod members;
 mod time;
 mod upkeep;
+mod word;
 mod wording;
 
 use std::time::Duration;
@@ -109,6 +111,14 @@ impl Engine {
             unwatched: 0,
             next_incident: 1,
         }
+    }
+
+    /// The same, with incidents numbered from here on: wall time in microseconds, so that numbers differ from those of
+    /// engines before.
+    #[must_use]
+    pub fn numbered_from(mut self, first: u64) -> Self {
+        self.next_incident = self.next_incident.max(first);
+        self
     }
 
     /// How often [`Engine::tick`] wants to be called.

@@ -22,7 +22,7 @@ pub fn of_features(strangeness: &Strangeness, vector: &Vector, usual: &Usual) ->
     let reason = |feature: Feature| {
         let present = vector.get(feature.index()).copied().unwrap_or_default();
         let usual = usual.median(feature);
-        Reason { feature: feature.name(), usual, present, text: feature.text(present, usual) }
+        Reason { feature: feature.name().into(), usual, present, text: feature.text(present, usual) }
     };
     features.into_iter().map(reason).collect()
 }
@@ -33,7 +33,7 @@ pub fn of_membership(parts: &[Part], intake: &Intake, present: f64, usual: f64) 
     reasons.extend(parts.iter().take(MOST - 1).map(|part| {
         let (feature, what) = described(part.about, intake);
         let text = format!("{what}: {} of the new clients, usually {}", percent(part.present), percent(part.usual));
-        Reason { feature, usual: part.usual, present: part.present, text }
+        Reason { feature: feature.into(), usual: part.usual, present: part.present, text }
     }));
     reasons
 }
@@ -41,17 +41,17 @@ pub fn of_membership(parts: &[Part], intake: &Intake, present: f64, usual: f64) 
 /// Why a group is limited.
 pub fn of_group(attack: f64, calm: f64, present: f64, usual: f64) -> Vec<Reason> {
     let text = format!("{} of the attack's requests, {} of calm ones", percent(attack), percent(calm));
-    vec![surge(present, usual), Reason { feature: "share_of_attack", usual: calm, present: attack, text }]
+    vec![surge(present, usual), Reason { feature: "share_of_attack".into(), usual: calm, present: attack, text }]
 }
 
 fn surge(present: f64, usual: f64) -> Reason {
     let text = format!("{} new clients a second, usually {}", short(present), short(usual));
-    Reason { feature: "new_clients", usual, present, text }
+    Reason { feature: "new_clients".into(), usual, present, text }
 }
 
 /// One reason in figures that speak for themselves.
 pub fn plain(feature: &'static str, present: f64, usual: f64, text: String) -> Reason {
-    Reason { feature, usual, present, text }
+    Reason { feature: feature.into(), usual, present, text }
 }
 
 /// A share, in per cent.

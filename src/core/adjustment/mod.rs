@@ -9,6 +9,8 @@ pub mod set;
 use std::fmt;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::clock::Micros;
 use super::subject::Subject;
 
@@ -30,7 +32,7 @@ pub struct Adjustment {
 }
 
 /// What an adjustment does.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Effect {
     /// The subject's limits are so much of what the rules say.
     Factor {
