@@ -129,7 +129,12 @@ impl Worker for Script {
             kind,
             score: 0.75,
             requests: 10,
-            reasons: vec![Reason { feature: "rate".into(), usual: 0.4, present: 48.0, text: "<b>48</b> a second".to_owned() }],
+            reasons: vec![Reason {
+                feature: "rate".into(),
+                usual: 0.4,
+                present: 48.0,
+                text: "<b>48</b> a second".to_owned(),
+            }],
         };
         due.into_iter().map(event).collect()
     }

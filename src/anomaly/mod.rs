@@ -6,9 +6,11 @@
 //! [`engine`] what stands between.
 
 pub mod baseline;
+pub mod bus;
 pub mod engine;
 pub mod event;
 pub mod features;
+pub mod findings;
 pub mod incidents;
 pub mod model;
 pub mod observation;

@@ -15,7 +15,7 @@ use super::clock::Micros;
 use super::subject::Subject;
 
 /// One adjustment.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Adjustment {
     /// Names it in answers, logs and the list of anomalies.
     pub id: Arc<str>,
