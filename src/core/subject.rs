@@ -29,11 +29,17 @@ pub enum Attribute {
     Path,
     /// The user agent.
     UserAgent,
+    /// Whether requests name no user: `yes`.
+    Anonymous,
+    /// The client's address; of IPv6 the network that tells clients apart.
+    Address,
 }
 
 impl Attribute {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Country, Self::Asn, Self::Path, Self::UserAgent];
+    pub const ALL: [Self; 6] = [Self::Country, Self::Asn, Self::Path, Self::UserAgent, Self::Anonymous, Self::Address];
+    /// The value of [`Attribute::Anonymous`].
+    pub const YES: &str = "yes";
 
     /// As reports and metadata write it.
     #[must_use]
@@ -43,6 +49,8 @@ impl Attribute {
             Self::Asn => "asn",
             Self::Path => "path",
             Self::UserAgent => "user_agent",
+            Self::Anonymous => "anonymous",
+            Self::Address => "ip_address",
         }
     }
 }

@@ -42,7 +42,7 @@ pub(super) fn combine<'s>(
     plan: Option<&Plan>,
 ) -> Decision<'s> {
     let refused = hits.iter().zip(&answers.outcomes).any(|(hit, outcome)| hit.enforced && !outcome.allowed());
-    let charged = !(domain.settings.charge == Charge::AllOrNothing && refused);
+    let charged = !(super::charge(domain, plan) == Charge::AllOrNothing && refused);
     let Combined { statuses, over, deciding } = combined(resolved, hits, &answers.outcomes, answers, options);
     let mut decision = Decision {
         code: if over && !options.shadow_mode { Code::OverLimit } else { Code::Ok },

@@ -28,6 +28,7 @@ use crate::core::decision::Decision;
 use crate::core::descriptor::Request;
 use crate::core::identity::Identities;
 use crate::core::ruleset::{Domain, RuleSet};
+use crate::core::spec::Charge;
 use crate::core::spec::FailureMode;
 use crate::counters::{Answers, CounterStore, Deadline, Hit, StoreError};
 use crate::telemetry::decisions::DecisionMetrics;
@@ -229,7 +230,7 @@ impl<S: CounterStore> Limiter<S> {
         let hits = resolve::hits(domain, &resolved, request, &self.options, plan.as_deref());
         let answers = match &hits[..] {
             [] => Answers::default(),
-            hits => self.store.perform(hits, domain.settings.charge, deadline).await?,
+            hits => self.store.perform(hits, charge(domain, plan.as_deref()), deadline).await?,
         };
         let counted = Counted { domain, resolved: &resolved, hits: &hits, plan: plan.as_deref() };
         Ok(self.conclude(active, request, &counted, &answers))
@@ -261,7 +262,7 @@ impl<S: CounterStore> Limiter<S> {
         let hits = resolve::hits(domain, &resolved, request, &self.options, plan.as_deref());
         let answers = match &hits[..] {
             [] => Answers::default(),
-            hits => self.store.perform_now(hits, domain.settings.charge)?.into(),
+            hits => self.store.perform_now(hits, charge(domain, plan.as_deref()))?.into(),
         };
         let counted = Counted { domain, resolved: &resolved, hits: &hits, plan: plan.as_deref() };
         Some(Ok(self.conclude(active, request, &counted, &answers)))
@@ -307,6 +308,11 @@ impl<S: CounterStore> Limiter<S> {
         self.account_adjusted(&decision);
         decision
     }
+}
+
+/// How the hits of a request are charged.
+fn charge(domain: &Domain, plan: Option<&Plan>) -> Charge {
+    plan.map_or(domain.settings.charge, |plan| plan.charge(domain))
 }
 
 /// A request, and the hits that were made of it.

@@ -146,7 +146,7 @@ impl Domain {
             }
         }
         self.recent
-            .sample(self.traffic.requests, Cell { values: [seen.country, seen.asn, seen.path, seen.agent], client });
+            .sample(self.traffic.requests, Cell { values: [seen.country, seen.asn, seen.path, seen.agent, 0], client });
     }
 
     fn note(&mut self, place: Place, seen: &Seen, named: bool) {

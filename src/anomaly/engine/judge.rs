@@ -19,6 +19,12 @@ const FELT: f64 = 0.02;
 const FELT_RATE: f64 = 4.0;
 /// A single feature that does harm at any rate: failed logins, at this strangeness.
 const HARM: f64 = 7.0;
+/// A client that makes so much of the usual traffic by itself, and so many requests a second, for so many seconds in a row
+/// needs not be stranger than this.
+const DOMINANT: f64 = 0.25;
+const DOMINANT_RATE: f64 = 20.0;
+const DOMINANT_FOR: u8 = 3;
+const DOMINANT_SCORE: f64 = 0.5;
 /// A client is learned from so often.
 const LEARNED_EVERY: Micros = Micros::from_secs(60);
 /// Who goes on at less than this part of the rate it was tightened at, was helped.
@@ -33,6 +39,7 @@ impl Domain {
         let now = acting.present.now;
         let warm = self.is_warm(now, acting.settings) && self.usual.is_known();
         let onset = self.surge.as_ref().filter(|surge| surge.attack).map(|surge| surge.onset);
+        let dominant = DOMINANT_RATE.max(DOMINANT * self.traffic.requests_level.usual());
         let active = std::mem::take(&mut self.recent.active);
         for place in &active {
             let Some(client) = self.clients.get_mut(*place) else { continue };
@@ -44,7 +51,10 @@ impl Domain {
                 let r = if client.suspected { strangeness.r } else { excused(&strangeness, &vector) };
                 let found = score(r);
                 let client_key = client.key;
-                let strange = found >= acting.settings.policy.flag;
+                let heavy = f64::from(count) >= dominant;
+                client.heavy = if heavy { client.heavy.saturating_add(1) } else { 0 };
+                let dominates = client.heavy >= DOMINANT_FOR && found >= DOMINANT_SCORE;
+                let strange = found >= acting.settings.policy.flag || dominates;
                 client.strange = if strange { client.strange.saturating_add(1) } else { 0 };
                 calm &= found < 0.5;
                 if calm && now - client.learned >= LEARNED_EVERY {
@@ -107,6 +117,7 @@ impl Domain {
             score,
             in_a_row: client.strange,
             harms,
+            dominates: client.heavy >= DOMINANT_FOR && score >= DOMINANT_SCORE,
             flagged_for: open.map_or(0, |incident| seconds(incident.opened)),
             tightened_for: action.filter(|_| goes_on).map(|action| seconds(action.since)),
         };
@@ -138,7 +149,7 @@ impl Domain {
         let room = policy.gate - self.incidents.touched();
         if behind > room.min(policy.gate / 4.0) {
             // Others share the address: what else do its requests have in common?
-            if !self.cover_client(place, room, acting) {
+            if !self.cover_shared(place, room, acting) && !self.cover_client(place, room, acting) {
                 self.hold(
                     key,
                     format!("{} of calm traffic comes from users behind it", wording::percent(behind)),
@@ -217,7 +228,7 @@ impl Incident {
     pub(super) fn place(&self) -> Option<Place> {
         match self.about {
             About::Client(place) => Some(place),
-            About::Group(_) | About::Failures => None,
+            About::Group(_) | About::Shared(..) | About::Failures => None,
         }
     }
 }

@@ -100,7 +100,7 @@ impl Domain {
         if suspected && self.incidents.get(place.key).is_some_and(|incident| incident.member) {
             return;
         }
-        let values = [profile.country, profile.asn, profile.last_path, profile.agent];
+        let values = [profile.country, profile.asn, profile.last_path, profile.agent, 0];
         if limited.iter().any(|group| group.has(&values)) {
             return;
         }
@@ -150,6 +150,10 @@ impl Domain {
         let touches = self.own_share(place, now).min(1e-9) + self.share_behind(place, now);
         let shared = self.clients.get(place).is_some_and(|client| client.shared);
         if shared || touches > policy.gate / 20.0 {
+            if self.own_share(place, now) <= policy.gate / 20.0 {
+                self.block_anonymous(place, acting);
+                return;
+            }
             self.hold(key, format!("{} of calm traffic comes from users behind it", wording::percent(touches)), acting);
             return;
         }
@@ -248,12 +252,12 @@ impl Domain {
 
 /// Whether it tells clients apart, whatever they ask for.
 fn is_of_client(group: Group) -> bool {
-    let [.., path, _] = group.0;
+    let [_, _, path, ..] = group.0;
     path <= OTHER
 }
 
 /// A group's key among incidents.
-fn group_key(group: Group) -> u64 {
-    let [a, b, c, d] = group.0.map(u64::from);
-    (a << 48 | b << 32 | c << 16 | d).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1
+pub(super) fn group_key(group: Group) -> u64 {
+    let [a, b, c, d, e] = group.0.map(u64::from);
+    (a << 48 | b << 32 | c << 16 | d).wrapping_add(e << 62).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1
 }

@@ -17,6 +17,7 @@ mod failures;
 mod intake;
 mod judge;
 mod members;
+mod shared;
 mod time;
 mod upkeep;
 mod word;

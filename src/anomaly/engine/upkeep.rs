@@ -97,7 +97,11 @@ impl Domain {
         let now = acting.present.now;
         let Some(incident) = self.incidents.get(key) else { return };
         let before = incident.action.map_or(0.0, |action| action.touches);
-        let protected = incident.place().and_then(|place| self.clients.who(place));
+        let client = match incident.about {
+            About::Client(place) | About::Shared(place, _) => Some(place),
+            About::Group(_) | About::Failures => None,
+        };
+        let protected = client.and_then(|place| self.clients.who(place));
         let most_known = LEAST_ACTIONS.max(share_of(self.calm.clients, policy.brake));
         let held = if protected.is_some_and(|who| acting.settings.protect.has(who)) {
             Some("it is protected".to_owned())
@@ -201,6 +205,12 @@ impl Domain {
                     }
                     _ => incident.evidence,
                 },
+                About::Shared(place, _) => match self.clients.get(place) {
+                    Some(client) if client.recent(now) / 10.0 >= 0.5 * incident.rate => {
+                        incident.evidence.max(client.last)
+                    }
+                    _ => incident.evidence,
+                },
                 About::Group(group) if self.group_rate(group) >= 0.2 * incident.rate.max(1.0) => now,
                 About::Group(_) | About::Failures => incident.evidence,
             };
@@ -238,7 +248,7 @@ impl Domain {
         let times = self.traffic.requests / self.traffic.requests_level.usual().max(1.0);
         let raised = self.traffic.failures.tick(acting.present.now, times);
         let Some(Raised { path, present, usual }) = raised else { return };
-        let group = Group([0, 0, path, 0]);
+        let group = Group([0, 0, path, 0, 0]);
         if !self.is_warm(acting.present.now, acting.settings) {
             return;
         }

@@ -83,6 +83,8 @@ pub fn subject(group: Group, intake: &Intake) -> Option<Subject> {
             Attribute::Asn => &intake.systems,
             Attribute::Path => &intake.paths,
             Attribute::UserAgent => &intake.agents,
+            Attribute::Anonymous => return Some((attribute, Attribute::YES.into())),
+            Attribute::Address => return None,
         };
         Some((attribute, names.text(id)?.clone()))
     });

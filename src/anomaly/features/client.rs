@@ -112,6 +112,8 @@ pub struct Client {
     pub behind: u64,
     /// Intervals in a row in which it was strange.
     pub strange: u8,
+    /// Seconds in a row in which it made a large part of the usual traffic.
+    pub heavy: u8,
     /// Of an address: users that are no attackers were seen behind it when it was blocked.
     pub shared: bool,
     /// It has an open incident.
@@ -160,6 +162,7 @@ impl Client {
             calm: Count::default(),
             behind: 0,
             strange: 0,
+            heavy: 0,
             shared: false,
             suspected: false,
             learned: Micros::ZERO,

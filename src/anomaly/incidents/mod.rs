@@ -24,6 +24,8 @@ pub enum About {
     Client(Place),
     /// A group.
     Group(Group),
+    /// A group of the requests from an address that users share.
+    Shared(Place, Group),
     /// Failed logins on a path.
     Failures,
 }
@@ -141,6 +143,16 @@ impl Incidents {
         self.open.values().filter(|incident| incident.action.is_some()).filter_map(|incident| match incident.about {
             About::Group(group) => Some(group),
             _ => None,
+        })
+    }
+
+    /// Groups that are limited of the requests from an address.
+    pub fn groups_of(&self, place: Place) -> impl Iterator<Item = Group> {
+        self.open.values().filter(|incident| incident.action.is_some()).filter_map(move |incident| {
+            match incident.about {
+                About::Shared(shared, group) if shared == place => Some(group),
+                _ => None,
+            }
         })
     }
 

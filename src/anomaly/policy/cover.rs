@@ -8,23 +8,30 @@ use foldhash::fast::FixedState;
 use crate::anomaly::features::names::{Id, OTHER};
 use crate::core::subject::Attribute;
 
+/// Values of attributes; 0 where there is none.
+pub type Values = [Id; 5];
+
+/// The value of a request that names no user.
+pub const ANONYMOUS: Id = OTHER + 1;
+
 /// A request, as groups know it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cell {
-    /// Country, autonomous system, path and user agent, in the order of [`Attribute::ALL`].
-    pub values: [Id; 4],
+    /// Country, autonomous system, path, user agent, and whether it names no user ([`ANONYMOUS`]), in the order of
+    /// [`Attribute::ALL`].
+    pub values: Values,
     /// The client that it came from.
     pub client: u64,
 }
 
 /// A conjunction: the values of its attributes, 0 where it does not look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Group(pub [Id; 4]);
+pub struct Group(pub Values);
 
 impl Group {
     /// Whether requests of these values belong to it.
     #[must_use]
-    pub fn has(&self, values: &[Id; 4]) -> bool {
+    pub fn has(&self, values: &Values) -> bool {
         self.0.iter().zip(values).all(|(own, value)| *own == 0 || own == value)
     }
 
@@ -92,8 +99,9 @@ pub fn cover(attack: &[Cell], calm: &[Cell], tolerated: f64) -> Vec<Chosen> {
         let fits = present.into_iter().filter(|(group, count)| *count >= least && share(group) <= room);
         // The largest; of such that are about as large, the one with the least calm traffic, then the plainest. The
         // values decide last, so that the choice is the same each time.
-        let rank =
-            |(group, count): &(Group, f64)| ((count / all * 50.0).round(), -share(group), 4 - group.width(), group.0);
+        let rank = |(group, count): &(Group, f64)| {
+            ((count / all * 50.0).round(), -share(group), Values::default().len() - group.width(), group.0)
+        };
         let best = fits.max_by(|a, b| {
             let (a, b) = (rank(a), rank(b));
             a.0.total_cmp(&b.0).then(a.1.total_cmp(&b.1)).then(a.2.cmp(&b.2)).then(b.3.cmp(&a.3))
@@ -108,10 +116,10 @@ pub fn cover(attack: &[Cell], calm: &[Cell], tolerated: f64) -> Vec<Chosen> {
 }
 
 /// All conjunctions of one to three attributes that can be named.
-fn groups(values: &[Id; 4]) -> impl Iterator<Item = Group> + use<> {
+fn groups(values: &Values) -> impl Iterator<Item = Group> + use<> {
     let values = *values;
-    (1_u8..15).filter_map(move |mask| {
-        let mut group = [0; 4];
+    (1_u8..1 << values.len()).filter(|mask| mask.count_ones() <= 3).filter_map(move |mask| {
+        let mut group = Values::default();
         for (index, (own, value)) in group.iter_mut().zip(values).enumerate() {
             if mask & (1 << index) != 0 {
                 if value <= OTHER {
@@ -129,7 +137,11 @@ mod tests {
     use super::*;
 
     fn cells(count: usize, values: impl Fn(usize) -> [Id; 4]) -> Vec<Cell> {
-        (0..count).map(|index| Cell { values: values(index), client: index as u64 }).collect()
+        (0..count).map(|index| Cell { values: widened(values(index)), client: index as u64 }).collect()
+    }
+
+    fn widened([a, b, c, d]: [Id; 4]) -> Values {
+        [a, b, c, d, 0]
     }
 
     fn id(index: usize) -> Id {
@@ -142,8 +154,8 @@ mod tests {
         let attack = cells(500, |index| [id(index % 10), 0, id(3), id(50)]);
         let chosen = cover(&attack, &calm, 0.001);
         assert_eq!(chosen.len(), 1, "{chosen:?}");
-        assert!(chosen[0].group.has(&[id(0), 0, id(3), id(50)]) && chosen[0].attack > 0.99);
-        assert_eq!(chosen[0].group, Group([0, 0, 0, id(50)]), "the plainest of the groups that no calm request has");
+        assert!(chosen[0].group.has(&[id(0), 0, id(3), id(50), 0]) && chosen[0].attack > 0.99);
+        assert_eq!(chosen[0].group, Group([0, 0, 0, id(50), 0]), "the plainest of the groups that no calm request has");
     }
 
     #[test]
@@ -154,7 +166,7 @@ mod tests {
         let calm: Vec<_> = calm.into_iter().filter(|cell| !(cell.values[2] == 5 && cell.values[3] == 9)).collect();
         let attack = cells(500, |index| [2 + Id::from(index % 2 == 0), 0, 5, 9]);
         let chosen = cover(&attack, &calm, 0.002);
-        assert_eq!(chosen[0].group, Group([0, 0, 5, 9]), "{chosen:?}");
+        assert_eq!(chosen[0].group, Group([0, 0, 5, 9, 0]), "{chosen:?}");
     }
 
     #[test]

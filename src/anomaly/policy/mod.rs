@@ -61,6 +61,8 @@ pub struct Standing {
     pub in_a_row: u8,
     /// It takes a share of the service that others feel, or does harm whatever its rate.
     pub harms: bool,
+    /// It makes a large part of the usual traffic by itself.
+    pub dominates: bool,
     /// How long it has been flagged, seconds.
     pub flagged_for: u64,
     /// How long its limits have been lowered, seconds, when it goes on as before.
@@ -75,14 +77,14 @@ const HELP: u64 = 10;
 /// The rung for a client.
 #[must_use]
 pub fn rung(policy: &Policy, standing: &Standing) -> Option<Rung> {
-    let Standing { score, in_a_row, harms, flagged_for, tightened_for } = *standing;
-    if score < policy.flag || in_a_row < 2 && !(harms && score >= policy.tighten) {
+    let Standing { score, in_a_row, harms, dominates, flagged_for, tightened_for } = *standing;
+    if !dominates && (score < policy.flag || in_a_row < 2 && !(harms && score >= policy.tighten)) {
         return None;
     }
     if score >= policy.block && policy.block < 1.0 && harms && tightened_for.is_some_and(|seconds| seconds >= HELP) {
         return Some(Rung::Block);
     }
-    if score >= policy.tighten && in_a_row >= 2 && (harms || flagged_for >= PATIENCE) {
+    if dominates || score >= policy.tighten && in_a_row >= 2 && (harms || flagged_for >= PATIENCE) {
         return Some(Rung::Tighten);
     }
     Some(Rung::Flag)
@@ -111,7 +113,7 @@ mod tests {
     use super::*;
 
     fn standing(score: f64) -> Standing {
-        Standing { score, in_a_row: 5, harms: true, flagged_for: 0, tightened_for: None }
+        Standing { score, in_a_row: 5, harms: true, dominates: false, flagged_for: 0, tightened_for: None }
     }
 
     #[test]
@@ -121,6 +123,8 @@ mod tests {
         assert_eq!(rung(&policy, &standing(0.65)), Some(Rung::Flag));
         assert_eq!(rung(&policy, &standing(0.75)), Some(Rung::Tighten));
         assert_eq!(rung(&policy, &standing(0.95)), Some(Rung::Tighten), "lower limits first");
+        let large = Standing { dominates: true, in_a_row: 1, ..standing(0.55) };
+        assert_eq!(rung(&policy, &large), Some(Rung::Tighten), "who makes much of the traffic needs not be as strange");
         let again = Standing { tightened_for: Some(12), ..standing(0.95) };
         assert_eq!(rung(&policy, &again), Some(Rung::Block));
         assert_eq!(rung(&Policy { block: 1.0, ..policy }, &again), Some(Rung::Tighten), "1 never blocks");

@@ -89,6 +89,8 @@ fn has(entry: &Entry, attribute: Attribute, value: &str) -> bool {
         Attribute::UserAgent => entry.user_agent() == Some(value),
         // Logs do not tell.
         Attribute::Asn => false,
+        Attribute::Anonymous => entry.user().is_none(),
+        Attribute::Address => entry.address.is_some_and(|address| network(address).to_string() == value),
     }
 }
 

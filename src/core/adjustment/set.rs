@@ -101,6 +101,12 @@ impl AdjustmentSet {
         !self.groups.is_empty()
     }
 
+    /// Whether any is about a group that has this attribute.
+    #[must_use]
+    pub fn names(&self, attribute: Attribute) -> bool {
+        self.combinations.iter().any(|combination| combination & (1 << attribute as usize) != 0)
+    }
+
     /// Those about groups that a request with these attributes belongs to.
     pub fn of_groups<'s>(&'s self, attributes: &Attributes<'_>) -> impl Iterator<Item = &'s Arc<Adjustment>> {
         let known = combination(attributes);
@@ -128,7 +134,9 @@ pub fn short(attribute: Attribute, value: &str) -> std::borrow::Cow<'_, str> {
     match attribute {
         Attribute::UserAgent => short_name(value, MAX_USER_AGENT),
         // Made by us, of what is short already.
-        Attribute::Country | Attribute::Asn | Attribute::Path => value.into(),
+        Attribute::Country | Attribute::Asn | Attribute::Path | Attribute::Anonymous | Attribute::Address => {
+            value.into()
+        }
     }
 }
 
@@ -200,17 +208,28 @@ mod tests {
             about("all", group(&[(Country, "DE"), (Asn, "1"), (Path, "/x"), (UserAgent, "curl")])),
             about("long", group(&[(UserAgent, &"a".repeat(200))])),
         ]);
+        fn known<'a>(named: &[(Attribute, &'a str)]) -> Attributes<'a> {
+            let mut attributes = Attributes::default();
+            named.iter().for_each(|(attribute, value)| attributes[*attribute as usize] = Some(value));
+            attributes
+        }
         let found = |attributes: Attributes<'_>| {
             let mut ids: Vec<_> = set.of_groups(&attributes).map(|found| found.id.to_string()).collect();
             ids.sort_unstable();
             ids
         };
-        assert_eq!(found([Some("DE"), None, None, None]), ["de"]);
-        assert_eq!(found([Some("DE"), None, Some("/x"), Some("curl")]), ["de", "de curl"]);
-        assert_eq!(found([Some("DE"), Some("1"), Some("/x"), Some("curl")]), ["all", "de", "de curl"]);
-        assert_eq!(found([Some("FR"), Some("1"), Some("/x"), Some("curl")]), Vec::<String>::new());
+        assert_eq!(found(known(&[(Country, "DE")])), ["de"]);
+        assert_eq!(found(known(&[(Country, "DE"), (Path, "/x"), (UserAgent, "curl")])), ["de", "de curl"]);
+        assert_eq!(
+            found(known(&[(Country, "DE"), (Asn, "1"), (Path, "/x"), (UserAgent, "curl")])),
+            ["all", "de", "de curl"]
+        );
+        assert_eq!(
+            found(known(&[(Country, "FR"), (Asn, "1"), (Path, "/x"), (UserAgent, "curl")])),
+            Vec::<String>::new()
+        );
         let long = short_name(&"a".repeat(200), MAX_USER_AGENT).into_owned();
-        assert_eq!(found([None, None, None, Some(&long)]), ["long"]);
+        assert_eq!(found(known(&[(UserAgent, &long)])), ["long"]);
         assert_eq!(found(Attributes::default()), Vec::<String>::new());
     }
 }

@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 use crate::anomaly::features::template;
 use crate::core::adjustment::Adjustment;
 use crate::core::adjustment::set::{AdjustmentSet, Attributes, short};
-use crate::core::client::{Client, address, short_path, text};
+use crate::core::client::{Client, address, network, short_path, text};
 use crate::core::clock::{Clock, Micros};
 use crate::core::descriptor::Request;
 use crate::core::identity::{Keys, Role};
@@ -59,7 +59,7 @@ pub(super) fn find(
         found.add(client.address.map_or(&[], |address| set.of_address(address)), Scope::Client);
     }
     if set.has_groups() {
-        with_attributes(&keys.client(request), |attributes| {
+        with_attributes(&keys.client(request), set, |attributes| {
             for adjustment in set.of_groups(attributes) {
                 found.add(std::slice::from_ref(adjustment), Scope::Request);
             }
@@ -81,7 +81,7 @@ impl Found {
 }
 
 /// A client's attributes, in the forms that groups have them.
-fn with_attributes(client: &Client<'_>, then: impl FnOnce(&Attributes<'_>)) {
+fn with_attributes(client: &Client<'_>, set: &AdjustmentSet, then: impl FnOnce(&Attributes<'_>)) {
     let mut path = String::new();
     if !client.path.is_empty() {
         template::reduce(short_path(client.path), &mut path);
@@ -89,6 +89,9 @@ fn with_attributes(client: &Client<'_>, then: impl FnOnce(&Attributes<'_>)) {
     let asn = client.asn.map(|asn| asn.to_string());
     let agent = client.user_agent.filter(|agent| !agent.is_empty()).map(|agent| short(Attribute::UserAgent, agent));
     let country = client.country.as_ref().map(|code| text(code));
+    let anonymous = client.user.is_none_or(str::is_empty).then_some(Attribute::YES);
+    let address = client.address.filter(|_| set.names(Attribute::Address));
+    let address = address.map(|address| network(address).to_string());
     let mut attributes = Attributes::default();
     for attribute in Attribute::ALL {
         attributes[attribute as usize] = match attribute {
@@ -96,6 +99,8 @@ fn with_attributes(client: &Client<'_>, then: impl FnOnce(&Attributes<'_>)) {
             Attribute::Asn => asn.as_deref(),
             Attribute::Path => Some(&*path).filter(|path| !path.is_empty()),
             Attribute::UserAgent => agent.as_deref(),
+            Attribute::Anonymous => anonymous,
+            Attribute::Address => address.as_deref(),
         };
     }
     then(&attributes);

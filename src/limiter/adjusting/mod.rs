@@ -8,6 +8,7 @@
 //!   share is held against the lower limit only when it is this client's turn.
 //! - [`Effect::Limit`] has a token bucket of its own in the request's domain, which every request of the subject charges
 //!   once, whatever it costs its rules; a request that only asks, only asks; one that only gives back, leaves it alone.
+//!   Such a request is charged all or nothing, so that what is denied does not use up limits that others share.
 //! - [`Effect::Block`] denies whatever does not only give back, and counts nothing.
 //!
 //! A rule with `protect` is never lowered, and a request that such a rule applies to is neither held against a limit of

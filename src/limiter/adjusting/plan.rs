@@ -13,7 +13,7 @@ use crate::core::clock::Micros;
 use crate::core::descriptor::{Operation, Request};
 use crate::core::limit::{Algorithm, Limit, LimitParts, MAX_HITS, Over, Window};
 use crate::core::ruleset::Domain;
-use crate::core::spec::FailureMode;
+use crate::core::spec::{Charge, FailureMode};
 use crate::core::subject::Subject;
 use crate::counters::{CounterKey, CounterName, Hit};
 use crate::limiter::resolve::{Resolved, Target, counted_limits};
@@ -160,6 +160,12 @@ impl Plan {
             // An attack is no time to let everything pass, nor to fail what rules would let pass.
             failure_mode: FailureMode::Local,
         })
+    }
+
+    /// How the request's hits are charged: what a limit of an adjustment's own denies must not use up the limits of others
+    /// that share the rules' counters.
+    pub(in crate::limiter) fn charge(&self, domain: &Domain) -> Charge {
+        if self.own.iter().any(|own| !own.by.shadow) { Charge::AllOrNothing } else { domain.settings.charge }
     }
 
     /// What it would do, for a person.
