@@ -139,6 +139,8 @@ fn in_group(group: &Subject, line: &Line, path: &str) -> bool {
         Attribute::Asn => false,
         Attribute::Path => **value == *path,
         Attribute::UserAgent => **value == *line.agent,
+        Attribute::Anonymous => line.user.is_none(),
+        Attribute::Address => line.address.to_string() == **value,
     })
 }
 

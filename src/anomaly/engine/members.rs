@@ -22,7 +22,7 @@ const ADOPTED: Micros = Micros::from_secs(600);
 /// Groups are looked for so often.
 const GROUPS_EVERY: u64 = 2;
 /// Of a calm client's share that may be taken for members, in parts of the gate.
-const TOLERATED: f64 = 2.5;
+const TOLERATED: f64 = 1.8;
 /// As many members that came back make a relapse.
 const RELAPSE: usize = 20;
 

@@ -78,6 +78,7 @@ const HELP: u64 = 10;
 #[must_use]
 pub fn rung(policy: &Policy, standing: &Standing) -> Option<Rung> {
     let Standing { score, in_a_row, harms, dominates, flagged_for, tightened_for } = *standing;
+    let dominates = dominates && policy.tighten < 1.0;
     if !dominates && (score < policy.flag || in_a_row < 2 && !(harms && score >= policy.tighten)) {
         return None;
     }

@@ -14,8 +14,6 @@ const WHO: f64 = 6.0;
 const NAMED: f64 = 2.0;
 const WHAT: f64 = 3.0;
 const HOW: f64 = 2.0;
-/// Several paths of a client depend on each other: each weighs so much.
-const EACH_PATH: f64 = 0.6;
 /// Fewer calm clients, or new ones, tell nothing.
 const LEAST: f64 = 20.0;
 
@@ -115,7 +113,7 @@ impl Contrast {
             + self.agent.of(profile.agent)
             + self.named.of(2 + Id::from(profile.named));
         let how: f64 = profile.traits(stage).map(|(which, bin)| self.weights(stage, which).at(bin)).sum();
-        let what: f64 = profile.paths(stage).map(|path| EACH_PATH * self.path.of(path)).sum();
+        let what: f64 = profile.paths(stage).map(|path| self.path.of(path)).sum();
         Evidence { who_and_how: who + how, all: who + how + what + self.prior }
     }
 
