@@ -4,11 +4,12 @@ use std::time::{Duration, Instant};
 
 use tidegate::anomaly::bus::redis::{OBSERVATIONS_BYTES, RedisBus};
 use tidegate::anomaly::bus::{Bus, BusError, Position};
+use tidegate::config::redis::{RedisConnection, Secret};
 use tidegate::seal::Seal;
 use tokio::time::timeout;
 
-use crate::contract::{batches, deeds};
-use crate::redis_support::{Redis, Reply};
+use crate::contract::{batches, deeds, keeps_its_promises};
+use crate::redis_support::{Options, Redis, Reply};
 use crate::sample::{checkpoint, event, feedback, noise, standing};
 use crate::server_support::eventually;
 use crate::stand::{DEEDS, OBSERVATIONS, bus, bus_with, pair, single};
@@ -182,8 +183,6 @@ async fn nonsense_under_any_key_is_an_error_that_names_it() {
 async fn what_is_read_was_left_as_a_whole() {
     let redis = Redis::start();
     let (leader, reader) = pair(&redis).await;
-    let hold = || drop(redis.command(&["SET", crate::stand::SEAT, "x", "PX", "1"]));
-    drop(hold);
     assert!(leader.lead().await.unwrap());
     leader.leave_checkpoint(&checkpoint(3 << 20, 0)).await.unwrap();
     let writing = tokio::spawn(async move {
@@ -245,6 +244,24 @@ async fn what_was_left_ends_by_itself() {
     // The last adjustment ends in an hour.
     assert!(lifetimes("test_anomaly:*standing*").iter().all(|left| (7_100..=7_200).contains(left)));
     assert!(lifetimes("test_anomaly:*checkpoint*").iter().all(|left| *left > 29 * 86_400));
+}
+
+/// The document says what a user may do; nothing more is needed.
+#[tokio::test]
+async fn the_documented_permissions_are_enough() {
+    let document = include_str!("../../docs/redis.md");
+    let counters = document.lines().find_map(|line| line.strip_prefix("user tidegate on >secret ")).unwrap();
+    let shared = document.lines().find(|line| line.starts_with("~rate_limit_anomaly:*")).unwrap();
+    let rules = format!("{counters} {shared}").replace("rate_limit", "test");
+    let rules: Vec<_> = rules.split(' ').collect();
+    let redis = Options::new().user("tidegate", "secret", &rules).start();
+    let (username, password) = (Some("tidegate".to_owned()), Some(Secret::new("secret")));
+    let connection = RedisConnection { username, password, ..single(&redis) };
+    keeps_its_promises(&bus(&connection).await, &bus(&connection).await).await;
+    let bus = bus(&connection).await;
+    sends(&bus, 0..1).await;
+    redis.command(&["LSET", &format!("{OBSERVATIONS}:sizes"), "0", "1 0"]).ok();
+    sends(&bus, 1..2).await;
 }
 
 #[tokio::test]
