@@ -55,6 +55,11 @@ impl Title {
         (title.bytes <= kind.most_sealed()).then_some(title)
     }
 
+    /// Of each line of a head.
+    fn all(head: &[u8], kind: Kind) -> Vec<Self> {
+        String::from_utf8_lossy(head).lines().filter_map(|line| Self::read(line, kind)).take(2).collect()
+    }
+
     fn keys(self, snapshot: &Snapshot) -> impl Iterator<Item = String> {
         (0..self.bytes.div_ceil(MOST_PART)).map(move |number| format!("{}:{:032x}:{number}", snapshot.parts, self.id))
     }
@@ -84,14 +89,14 @@ impl Snapshot {
         }
         let args: Vec<Value> = vec![seat.1.into(), text(title), text(lifetime.as_secs().max(1))];
         let script = include_str!("scripts/replace.lua");
-        let replaced: Option<Vec<String>> =
+        let replaced: Option<Vec<Bytes>> =
             quick.eval(script, vec![self.head.as_str(), seat.0], args).await.map_err(away)?;
         let Some(replaced) = replaced else {
             self.expire(bulk, title, Duration::ZERO).await.unwrap_or_default();
             return Err(BusError::Unseated);
         };
         self.expire(bulk, title, lifetime).await?;
-        for old in replaced.iter().flat_map(|head| head.lines()).filter_map(|line| Title::read(line, self.kind)) {
+        for old in replaced.iter().flat_map(|head| Title::all(head, self.kind)) {
             if old != title {
                 self.expire(bulk, old, READERS).await?;
             }
@@ -123,17 +128,17 @@ impl Snapshot {
         open: impl Fn(&[u8]) -> Result<T, String> + Clone + Send + 'static,
     ) -> Result<Option<T>, BusError> {
         let damaged = |reason| BusError::Damaged { key: self.head.clone(), reason };
-        let mut tried: Option<(String, String)> = None;
+        let mut tried: Option<(Bytes, String)> = None;
         for _ in 0..ATTEMPTS {
-            let head: Option<String> = quick.get(self.head.as_str()).await.map_err(away)?;
+            let head: Option<Bytes> = quick.get(self.head.as_str()).await.map_err(away)?;
             let Some(head) = head else { return Ok(None) };
             // If it is still the same, it will not be any better.
             if let Some((_, reason)) = tried.take_if(|(before, _)| *before == head) {
                 return Err(damaged(reason));
             }
-            let reason = match head.lines().next().and_then(|line| Title::read(line, self.kind)) {
+            let reason = match Title::all(&head, self.kind).first() {
                 None => "its head names nothing that can be".to_owned(),
-                Some(title) => match timeout(DEADLINE, self.fetch(bulk, title)).await.map_err(|_| late())?? {
+                Some(title) => match timeout(DEADLINE, self.fetch(bulk, *title)).await.map_err(|_| late())?? {
                     Err(reason) => reason,
                     Ok(sealed) => {
                         let open = open.clone();
