@@ -13,7 +13,7 @@ pub const HOUR: u64 = 3_600_000_000;
 pub const NOW: Micros = Micros(1_700_000_000_000_000);
 
 pub fn event(incident: u64) -> Deed {
-    let group = [(Attribute::Path, "/login".into()), (Attribute::UserAgent, "curl".into())];
+    let group: Vec<(_, Arc<str>)> = vec![(Attribute::Path, "/login".into()), (Attribute::UserAgent, "curl".into())];
     let kinds = [
         Kind::Flag,
         Kind::Tighten {
