@@ -95,6 +95,12 @@ impl Postgres {
         Ok(Self { shared, _listening: listening })
     }
 
+    /// The connections, for others who keep something in the same database.
+    #[must_use]
+    pub fn pool(&self) -> Pool {
+        self.shared.pool.clone()
+    }
+
     /// Brings the schema to [`newest_version`], whatever `migrate` says.
     ///
     /// # Errors
