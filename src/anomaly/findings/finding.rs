@@ -19,6 +19,8 @@ pub const MAX_HISTORY: usize = 50;
 const MAX_REASONS: usize = 8;
 /// The longest text of a reason, and the longest name of a domain, in bytes.
 const MAX_TEXT: usize = 500;
+/// The largest figure; nothing that is measured comes near.
+const MOST: f64 = 1e18;
 /// The feature under which the engine tells why it held an action back.
 const HELD: &str = "held";
 
@@ -320,9 +322,9 @@ pub fn fold(known: &mut BTreeMap<u64, Finding>, events: &[Event]) -> BTreeSet<u6
     changed
 }
 
-/// JSON has no other numbers.
+/// JSON has no other numbers, and not every reader of it takes the largest.
 const fn finite(figure: f64) -> f64 {
-    if figure.is_nan() { 0.0 } else { figure.clamp(f64::MIN, f64::MAX) }
+    if figure.is_nan() { 0.0 } else { figure.clamp(-MOST, MOST) }
 }
 
 fn finite_effect(effect: Effect) -> Effect {

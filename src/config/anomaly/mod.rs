@@ -34,7 +34,7 @@ pub struct Anomaly {
     /// `24h`, default `4h`.
     #[serde(with = "duration")]
     pub learning_pause: Duration,
-    /// How long findings are kept after they were last seen. `1h` to `3650d`, default `30d`.
+    /// How long findings are kept after they were last seen. `1h` to `3650d`, default `30days`.
     #[serde(with = "duration")]
     pub retention: Duration,
     /// What is done.
