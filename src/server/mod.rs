@@ -11,6 +11,7 @@ pub mod connection;
 pub mod context;
 mod counters;
 pub mod ext_authz;
+pub mod findings;
 pub mod grpc;
 pub mod headers;
 pub mod health;
@@ -32,7 +33,7 @@ pub mod workers;
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -58,6 +59,7 @@ use self::rule_store::RuleStore;
 use self::shutdown::{Phase, Shutdown};
 use self::tls::{Port, Reloader, TlsAcceptor, TlsError};
 use self::workers::{Load, Workers};
+use crate::anomaly::findings::FindingStore;
 use crate::anomaly::observe::Observations;
 use crate::config::{self, Config};
 use crate::limiter::LimiterOptions;
@@ -109,6 +111,9 @@ pub enum StartError {
     /// There are no rules anywhere, and the settings ask for some.
     #[error("there are no rules to start with (rules.required): {0}")]
     NoRules(String),
+    /// What the anomaly worker finds cannot be kept.
+    #[error(transparent)]
+    Findings(#[from] findings::OpenError),
     /// The `ext_authz` section cannot be used.
     #[error(transparent)]
     ExtAuthz(#[from] SetupError),
@@ -236,7 +241,8 @@ pub fn start(config: Config) -> Result<Running, StartError> {
     let rule_store = kept.as_ref().map(rules::kept::Kept::rule_store);
     let live = kept.as_ref().map(|kept| kept.live.clone());
     let (lists, lists_watcher) = lists::open(&config.ext_authz, Options::default())?;
-    let context = Arc::new(assemble(&config, count, traces, rule_store, live, xds, lists)?);
+    let found = findings::open(&config, kept.as_ref().map(|kept| &*kept.repository))?;
+    let context = Arc::new(assemble(&config, count, traces, rule_store, live, xds, lists, found)?);
     let first = sources.as_ref().map(|sources| rules::files::load_first(&context, sources)).transpose()?.flatten();
     let (tls, reloader) = load_tls(config.grpc.tls.as_ref(), Port::Grpc)?;
     let (http_tls, http_reloader) = load_tls(config.http.tls.as_ref(), Port::Http)?;
@@ -288,6 +294,7 @@ pub fn start(config: Config) -> Result<Running, StartError> {
     }
     counters::keep(&context, count, &shutdown);
     tokio::spawn(keep_house(Arc::clone(&context)));
+    tokio::spawn(findings::keep_house(Arc::clone(&context)));
     tokio::spawn(context.access.clone().keep_fresh());
     tokio::spawn(supervise(context, workers, listeners, shutdown));
     drop(entered);
@@ -307,6 +314,7 @@ fn worker_count(config: &Config) -> usize {
 }
 
 /// Everything that request handlers share.
+#[allow(clippy::too_many_arguments, reason = "each is a part of the whole, made before it")]
 fn assemble(
     config: &Arc<Config>,
     workers: usize,
@@ -315,6 +323,7 @@ fn assemble(
     live: Option<Live>,
     xds: Option<Arc<crate::rules::xds::Status>>,
     lists: Arc<ListsHandle>,
+    findings: FindingStore,
 ) -> Result<Context, StartError> {
     let metrics = &config.telemetry.metrics;
     let decisions = Arc::new(DecisionMetrics::new(DecisionMetricsOptions {
@@ -349,6 +358,8 @@ fn assemble(
         xds,
         lists,
         observations: Arc::new(Observations::new(shard::count(workers))),
+        findings: Arc::new(findings),
+        feedback: OnceLock::new(),
         traces,
     })
 }

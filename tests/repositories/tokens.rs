@@ -17,13 +17,17 @@ fn token(name: &str, second: i64) -> Token {
     }
 }
 
+fn every_scope() -> Vec<Scope> {
+    vec![Scope::Read, Scope::WriteRules, Scope::ReadAnomalies, Scope::ReviewAnomalies, Scope::Operate]
+}
+
 pub async fn tokens_are_kept(stand: impl Stand) {
     let repository = stand.repository();
     let expires = Timestamp::from_microsecond(1_900_000_000_123_456).unwrap();
     let all = [
         Token { expires: Some(expires), scopes: vec![Scope::WriteRules], ..token("deploy", 1) },
         Token { hash: [255; 32], ..token("näme", 2) },
-        Token { hash: [0; 32], scopes: vec![Scope::Read, Scope::WriteRules, Scope::Operate], ..token("A", 3) },
+        Token { hash: [0; 32], scopes: every_scope(), ..token("A", 3) },
     ];
     assert_eq!(repository.tokens().await.unwrap(), []);
     for token in &all {
