@@ -10,6 +10,7 @@ use super::ext_authz::ExtAuthz;
 use super::health::Health;
 use super::lists::ListsHandle;
 use super::rule_store::RuleStore;
+use crate::anomaly::geo::Geo;
 use crate::anomaly::observe::Observations;
 use crate::config::Config;
 use crate::counters::choice::Counters;
@@ -50,6 +51,8 @@ pub struct Context {
     pub lists: Arc<ListsHandle>,
     /// What decisions leave for the anomaly worker.
     pub observations: Arc<Observations>,
+    /// Where addresses are, as far as databases tell.
+    pub geo: Arc<Geo>,
     /// Starts spans of decisions.
     pub traces: Traces,
 }

@@ -11,6 +11,7 @@ pub mod connection;
 pub mod context;
 mod counters;
 pub mod ext_authz;
+mod geo;
 pub mod grpc;
 pub mod headers;
 pub mod health;
@@ -54,14 +55,14 @@ use self::http::listener::{Bounds, HttpListener, serve};
 use self::listener::{BindError, GrpcListener, UnixSocket, bind_tcp};
 use self::lists::ListsHandle;
 use self::rls::RateLimitService;
-use self::rule_store::RuleStore;
+use self::rules::kept::Kept;
 use self::shutdown::{Phase, Shutdown};
 use self::tls::{Port, Reloader, TlsAcceptor, TlsError};
 use self::workers::{Load, Workers};
+use crate::anomaly::geo::Geo;
 use crate::anomaly::observe::Observations;
 use crate::config::{self, Config};
 use crate::limiter::LimiterOptions;
-use crate::rules::live::Live;
 use crate::rules::report::Report;
 use crate::rules::repository::RepositoryError;
 use crate::rules::watch::{Options, Watcher};
@@ -115,6 +116,9 @@ pub enum StartError {
     /// The lists of external authorization cannot be used.
     #[error(transparent)]
     Lists(#[from] lists::ListsError),
+    /// A database of countries or autonomous systems cannot be used.
+    #[error(transparent)]
+    Geo(#[from] geo::OpenError),
     /// Reflection cannot be served.
     #[error(transparent)]
     Reflection(#[from] reflection::Error),
@@ -146,6 +150,7 @@ pub struct Running {
     shutdown: Shutdown,
     _watcher: Option<Watcher>,
     _lists_watcher: Option<Watcher>,
+    _geo_watcher: Option<Watcher>,
     _background: Background,
 }
 
@@ -233,10 +238,9 @@ pub fn start(config: Config) -> Result<Running, StartError> {
         (None, None) => Some(rules::kept::open(&config, &handle)?),
         _ => None,
     };
-    let rule_store = kept.as_ref().map(rules::kept::Kept::rule_store);
-    let live = kept.as_ref().map(|kept| kept.live.clone());
     let (lists, lists_watcher) = lists::open(&config.ext_authz, Options::default())?;
-    let context = Arc::new(assemble(&config, count, traces, rule_store, live, xds, lists)?);
+    let mut geo = geo::open(&config.anomaly.geo, Options::default())?;
+    let context = Arc::new(assemble(&config, count, traces, kept.as_ref(), xds, lists, Arc::clone(&geo.databases))?);
     let first = sources.as_ref().map(|sources| rules::files::load_first(&context, sources)).transpose()?.flatten();
     let (tls, reloader) = load_tls(config.grpc.tls.as_ref(), Port::Grpc)?;
     let (http_tls, http_reloader) = load_tls(config.http.tls.as_ref(), Port::Http)?;
@@ -275,8 +279,10 @@ pub fn start(config: Config) -> Result<Running, StartError> {
         shutdown: shutdown.clone(),
         _watcher: watcher,
         _lists_watcher: lists_watcher,
+        _geo_watcher: geo.watcher.take(),
         _background: background,
     };
+    geo.register(&context.metrics);
     measures::register(&context, running.loads(), workers.refused(), &[running.tls(), running.http_tls()]);
     for reloader in [reloader, http_reloader].into_iter().flatten() {
         tokio::spawn(reloader.run());
@@ -311,10 +317,10 @@ fn assemble(
     config: &Arc<Config>,
     workers: usize,
     traces: Traces,
-    rule_store: Option<RuleStore>,
-    live: Option<Live>,
+    kept: Option<&Kept>,
     xds: Option<Arc<crate::rules::xds::Status>>,
     lists: Arc<ListsHandle>,
+    geo: Arc<Geo>,
 ) -> Result<Context, StartError> {
     let metrics = &config.telemetry.metrics;
     let decisions = Arc::new(DecisionMetrics::new(DecisionMetricsOptions {
@@ -332,8 +338,9 @@ fn assemble(
         identities: config.anomaly.identities(),
     };
     let store = counters::open(config, workers)?;
+    let rule_store = kept.map(Kept::rule_store);
     Ok(Context {
-        limiter: Arc::new(Limiter::new(store, options, Arc::clone(&decisions))),
+        limiter: Arc::new(Limiter::new(store, options, Arc::clone(&decisions)).with_locate(Arc::<Geo>::clone(&geo))),
         ext_authz: ExtAuthz::new(config)?,
         config: Arc::clone(config),
         metrics: Arc::new(Metrics::new(decisions, Arc::new(RuleLoads::default()))),
@@ -345,10 +352,11 @@ fn assemble(
             config.http.allow_unauthenticated,
         ),
         rule_store,
-        live,
+        live: kept.map(|kept| kept.live.clone()),
         xds,
         lists,
         observations: Arc::new(Observations::new(shard::count(workers))),
+        geo,
         traces,
     })
 }

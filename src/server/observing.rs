@@ -1,10 +1,12 @@
 //! Decisions leave observations, for whoever wants them.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::Context;
+use crate::anomaly::geo::Geo;
 use crate::anomaly::observation::{Observation, Outcome};
 use crate::anomaly::observe::Reader;
 use crate::core::client::Client;
@@ -57,12 +59,16 @@ impl Context {
     }
 }
 
-/// Hands observations to `consumer`, on the background runtime. Never ends.
-pub async fn hand_on(mut reader: Reader, mut consumer: impl FnMut(&Observation<'_>)) {
+/// Hands observations to `consumer`, with what `geo` knows of their addresses, on the background runtime. Never ends.
+pub async fn hand_on(mut reader: Reader, geo: Arc<Geo>, mut consumer: impl FnMut(&Observation<'_>)) {
     let mut ticks = interval(INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        reader.drain(&mut consumer);
+        reader.drain(|observation| {
+            let mut observation = *observation;
+            geo.fill(&mut observation);
+            consumer(&observation);
+        });
     }
 }

@@ -87,8 +87,7 @@ fn has(entry: &Entry, attribute: Attribute, value: &str) -> bool {
         Attribute::Country => entry.country.is_some_and(|country| country == value.as_bytes()),
         Attribute::Path => entry.path().is_some_and(|path| is_of_template(path, value)),
         Attribute::UserAgent => entry.user_agent() == Some(value),
-        // Logs do not tell.
-        Attribute::Asn => false,
+        Attribute::Asn => entry.asn.is_some_and(|asn| value.parse() == Ok(asn)),
     }
 }
 

@@ -101,6 +101,12 @@ impl AdjustmentSet {
         !self.groups.is_empty()
     }
 
+    /// Whether any group names this attribute, so that it is worth looking up.
+    #[must_use]
+    pub fn names(&self, attribute: Attribute) -> bool {
+        self.combinations.iter().any(|combination| combination & (1 << attribute as u8) != 0)
+    }
+
     /// Those about groups that a request with these attributes belongs to.
     pub fn of_groups<'s>(&'s self, attributes: &Attributes<'_>) -> impl Iterator<Item = &'s Arc<Adjustment>> {
         let known = combination(attributes);
@@ -212,5 +218,8 @@ mod tests {
         let long = short_name(&"a".repeat(200), MAX_USER_AGENT).into_owned();
         assert_eq!(found([None, None, None, Some(&long)]), ["long"]);
         assert_eq!(found(Attributes::default()), Vec::<String>::new());
+        assert!(Attribute::ALL.into_iter().all(|attribute| set.names(attribute)));
+        let set = AdjustmentSet::new([about("agent", group(&[(UserAgent, "curl")]))]);
+        assert_eq!(Attribute::ALL.map(|attribute| set.names(attribute)), [false, false, false, true]);
     }
 }
