@@ -6,6 +6,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 
 use super::access::Access;
+use super::access_log::AccessLogs;
 use super::ext_authz::ExtAuthz;
 use super::health::Health;
 use super::lists::ListsHandle;
@@ -51,6 +52,8 @@ pub struct Context {
     pub lists: Arc<ListsHandle>,
     /// What decisions leave for the anomaly worker.
     pub observations: Arc<Observations>,
+    /// Access logs that leave observations in place of decisions.
+    pub access_logs: Arc<AccessLogs>,
     /// Where addresses are, as far as databases tell.
     pub geo: Arc<Geo>,
     /// Starts spans of decisions.

@@ -5,6 +5,7 @@
 //! listeners, loading of rules, sweeping of counters, renewal of certificates.
 
 pub mod access;
+pub mod access_log;
 pub mod admin;
 pub mod body;
 pub mod connection;
@@ -45,6 +46,7 @@ use tonic::service::Routes;
 use tonic_health::pb::health_server::HealthServer;
 
 use self::access::Access;
+use self::access_log::AccessLogs;
 use self::connection::Shared;
 pub use self::context::Context;
 use self::context::Limiter;
@@ -258,6 +260,7 @@ pub fn start(config: Config) -> Result<Running, StartError> {
         .prepare();
     let shutdown = Shutdown::default();
     let shared = |load: Arc<Load>| Shared {
+        context: Arc::clone(&context),
         calls: Calls::new(Arc::clone(&context)),
         ext_authz: Authorization::new(Arc::clone(&context), Arc::clone(&load)),
         rls: RateLimitService::new(Arc::clone(&context)),
@@ -356,6 +359,7 @@ fn assemble(
         xds,
         lists,
         observations: Arc::new(Observations::new(shard::count(workers))),
+        access_logs: Arc::new(AccessLogs::new(config)),
         geo,
         traces,
     })

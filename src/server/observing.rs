@@ -28,6 +28,10 @@ impl Context {
     fn leave(&self, request: &Request<'_>, decision: &Decision<'_>) {
         // Domains without rules are whatever clients write.
         let Some(domain) = decision.domain else { return };
+        // Its access log tells more, of the same request.
+        if self.access_logs.tell_of(&domain.name) {
+            return;
+        }
         let charges = decision.statuses.iter().filter_map(|status| match status.operation {
             Operation::Charge(hits) => Some(hits),
             Operation::Refund(_) => None,
