@@ -35,7 +35,7 @@ impl<'a> Parts<'a> {
     ///
     /// # Errors
     /// When the bytes are no message.
-    pub fn next(&mut self) -> Result<Option<Part<'a>>, Malformed> {
+    pub fn next_part(&mut self) -> Result<Option<Part<'a>>, Malformed> {
         loop {
             if let Some((kind, fields)) = &mut self.within {
                 match (*kind, fields.field()?) {

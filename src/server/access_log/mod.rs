@@ -166,7 +166,7 @@ impl AccessLogs {
         let mut parts = Parts::of(message);
         let mut entries = 0;
         loop {
-            let fate = match parts.next() {
+            let fate = match parts.next_part() {
                 Ok(None) => break,
                 Ok(Some(Part::Name(name))) => {
                     *log = self.named(name);
