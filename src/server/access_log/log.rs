@@ -50,7 +50,7 @@ impl Place {
             }
             Source::Claim(path) => Self::Metadata {
                 namespace: log.claims.namespace.as_str().into(),
-                below: Some(log.claims.key.as_str().into()).filter(|key: &Box<str>| !key.is_empty()),
+                below: Some(&*log.claims.key).filter(|key| !key.is_empty()).map(Into::into),
                 path: path.into(),
             },
             Source::Query(_) | Source::Cookie(_) | Source::Context(_) | Source::PathVariable(_) => return None,
