@@ -5,7 +5,11 @@ use std::path::PathBuf;
 /// Our own protocol, compiled to code.
 const ADMIN: &str = "tidegate/admin/v1/admin.proto";
 /// Envoy's, for reflection only.
-const ENVOY: [&str; 2] = ["envoy/service/ratelimit/v3/rls.proto", "envoy/service/auth/v3/external_auth.proto"];
+const ENVOY: [&str; 3] = [
+    "envoy/service/accesslog/v3/als.proto",
+    "envoy/service/auth/v3/external_auth.proto",
+    "envoy/service/ratelimit/v3/rls.proto",
+];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed=proto");

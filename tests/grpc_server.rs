@@ -411,6 +411,7 @@ async fn reflection_lists_and_describes_every_service() {
     for name in [
         "envoy.service.ratelimit.v3.RateLimitService",
         "envoy.service.auth.v3.Authorization",
+        "envoy.service.accesslog.v3.AccessLogService",
         "grpc.health.v1.Health",
         "tidegate.admin.v1.Admin",
     ] {

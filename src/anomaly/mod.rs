@@ -11,6 +11,7 @@ pub mod engine;
 pub mod event;
 pub mod features;
 pub mod findings;
+pub mod geo;
 pub mod incidents;
 pub mod model;
 pub mod observation;

@@ -40,6 +40,13 @@ impl<'a> Attributes<'a> {
         find(&self.headers, name)
     }
 
+    /// The struct of a namespace of the dynamic metadata; of several, the last.
+    #[must_use]
+    pub fn metadata(&self, namespace: &str) -> Option<&'a [u8]> {
+        let mut all = self.metadata.iter().rev();
+        all.find(|(name, _)| *name == namespace.as_bytes()).map(|(_, structure)| *structure)
+    }
+
     /// An entry of the route's `context_extensions`.
     #[must_use]
     pub fn context(&self, key: &str) -> Option<&'a [u8]> {

@@ -103,13 +103,15 @@ impl Default for Keys {
 }
 
 /// `DE`; a client may write it as it likes.
-fn country(value: &[u8]) -> Option<[u8; 2]> {
+#[must_use]
+pub fn country(value: &[u8]) -> Option<[u8; 2]> {
     let code: [u8; 2] = value.try_into().ok()?;
     code.iter().all(u8::is_ascii_alphabetic).then(|| code.map(|letter| letter.to_ascii_uppercase()))
 }
 
 /// `64496` or `AS64496`.
-fn asn(value: &str) -> Option<u32> {
+#[must_use]
+pub fn asn(value: &str) -> Option<u32> {
     value.trim_start_matches(['A', 'S', 'a', 's']).parse().ok()
 }
 

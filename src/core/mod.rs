@@ -17,6 +17,7 @@ pub mod decision;
 pub mod descriptor;
 pub mod identity;
 pub mod limit;
+pub mod locate;
 pub mod path;
 pub mod rule;
 pub mod ruleset;

@@ -27,6 +27,7 @@ use crate::core::clock::{Clock, Micros};
 use crate::core::decision::Decision;
 use crate::core::descriptor::Request;
 use crate::core::identity::Identities;
+use crate::core::locate::Locate;
 use crate::core::ruleset::{Domain, RuleSet};
 use crate::core::spec::Charge;
 use crate::core::spec::FailureMode;
@@ -149,6 +150,14 @@ impl<S: CounterStore> Limiter<S> {
     #[must_use]
     pub fn with_clock(mut self, clock: impl Clock) -> Self {
         self.adjusting.clock = Box::new(clock);
+        self
+    }
+
+    /// Asks where addresses are, for requests that do not tell, while an adjustment is about a country or an autonomous
+    /// system.
+    #[must_use]
+    pub fn with_locate(mut self, locate: Arc<dyn Locate>) -> Self {
+        self.adjusting.locate = Some(locate);
         self
     }
 

@@ -9,11 +9,14 @@ use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 use tonic::service::Routes;
 use tower::Service;
 
+use super::access_log;
 use super::body::Body;
+use super::context::Context;
 use super::ext_authz::{self, Authorization};
 use super::grpc::Calls;
 use super::listener::Socket;
@@ -43,6 +46,8 @@ const MAX_SEND_BUFFER: usize = 64 * 1024;
 /// What every connection of a worker shares.
 #[derive(Debug)]
 pub struct Shared {
+    /// What takes access logs.
+    pub context: Arc<Context>,
     /// Answers the calls of the two below.
     pub calls: Calls,
     /// Decides what Envoy has made descriptors of.
@@ -62,7 +67,12 @@ pub struct Shared {
 }
 
 impl Shared {
-    async fn answer(&self, request: Request<Incoming>) -> Result<Response<Body>, tonic::Status> {
+    /// `closing` tells calls without an end of their own when the connection is to end.
+    async fn answer(
+        &self,
+        request: Request<Incoming>,
+        closing: &watch::Sender<bool>,
+    ) -> Result<Response<Body>, tonic::Status> {
         match request.uri().path() {
             rls::SHOULD_RATE_LIMIT => {
                 self.load.count_request();
@@ -71,6 +81,10 @@ impl Shared {
             ext_authz::CHECK => {
                 self.load.count_request();
                 return Ok(self.calls.answer(&self.ext_authz, request).await);
+            }
+            access_log::STREAM_ACCESS_LOGS => {
+                let stream = access_log::answer(&self.context, request, closing.subscribe());
+                return Ok(Box::pin(stream).await.map(Body::Tonic));
             }
             _ => {}
         }
@@ -135,11 +149,12 @@ async fn speak<S: AsyncRead + AsyncWrite + Unpin>(stream: S, shared: Arc<Shared>
         .max_send_buf_size(MAX_SEND_BUFFER)
         .keep_alive_interval(some(grpc.keepalive_interval))
         .keep_alive_timeout(grpc.keepalive_timeout);
+    let calls = Arc::new((Arc::clone(&shared), watch::Sender::new(false)));
     let service = service_fn({
-        let shared = Arc::clone(&shared);
+        let calls = Arc::clone(&calls);
         move |request| {
-            let shared = Arc::clone(&shared);
-            async move { shared.answer(request).await }
+            let calls = Arc::clone(&calls);
+            async move { calls.0.answer(request, &calls.1).await }
         }
     });
     let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
@@ -160,6 +175,7 @@ async fn speak<S: AsyncRead + AsyncWrite + Unpin>(stream: S, shared: Arc<Shared>
     };
     // Then GOAWAY, and a while for the calls in flight.
     connection.as_mut().graceful_shutdown();
+    calls.1.send_replace(true);
     match grace {
         None => ended(connection.await),
         Some(grace) => match timeout(grace, connection).await {

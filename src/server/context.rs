@@ -6,11 +6,13 @@ use std::sync::{Arc, OnceLock};
 use arc_swap::ArcSwap;
 
 use super::access::Access;
+use super::access_log::AccessLogs;
 use super::ext_authz::ExtAuthz;
 use super::health::Health;
 use super::lists::ListsHandle;
 use super::rule_store::RuleStore;
 use crate::anomaly::findings::{FindingStore, Tell};
+use crate::anomaly::geo::Geo;
 use crate::anomaly::observe::Observations;
 use crate::config::Config;
 use crate::counters::choice::Counters;
@@ -55,6 +57,10 @@ pub struct Context {
     pub findings: Arc<FindingStore>,
     /// Takes what people say of it to the workers; set once, by the worker when it begins.
     pub feedback: OnceLock<Arc<dyn Tell>>,
+    /// Access logs that leave observations in place of decisions.
+    pub access_logs: Arc<AccessLogs>,
+    /// Where addresses are, as far as databases tell.
+    pub geo: Arc<Geo>,
     /// Starts spans of decisions.
     pub traces: Traces,
 }

@@ -11,10 +11,10 @@ use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_server::Health as HealthProtocol;
 use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
 
-use super::{ext_authz, rls};
+use super::{access_log, ext_authz, rls};
 
 /// Services a client may ask about: the whole server, the name that envoyproxy/ratelimit uses, and the full names.
-const SERVICES: [&str; 4] = ["", "ratelimit", rls::SERVICE, ext_authz::SERVICE];
+const SERVICES: [&str; 5] = ["", "ratelimit", rls::SERVICE, ext_authz::SERVICE, access_log::SERVICE];
 
 /// What health is made of.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -76,9 +76,10 @@ pub fn register(context: &Arc<Context>, loads: &[Arc<Load>], refused: Arc<Refuse
         limiter.upgrade().map_or(0.0, |limiter| limiter.adjustments().len() as f64)
     });
     let observations = Arc::clone(&context.observations);
-    metrics.counters("observations", "Observations of decisions for the anomaly worker", "outcome", move || {
+    metrics.counters("observations", "Observations of requests for the anomaly worker", "outcome", move || {
         vec![("taken".to_owned(), observations.taken()), ("lost".to_owned(), observations.lost())]
     });
+    context.access_logs.register(metrics);
     let access = context.access.clone();
     metrics.counters(
         "refused_calls",

@@ -5,6 +5,7 @@
 //! listeners, loading of rules, sweeping of counters, renewal of certificates.
 
 pub mod access;
+pub mod access_log;
 pub mod admin;
 pub mod body;
 pub mod connection;
@@ -12,6 +13,7 @@ pub mod context;
 mod counters;
 pub mod ext_authz;
 pub mod findings;
+mod geo;
 pub mod grpc;
 pub mod headers;
 pub mod health;
@@ -45,6 +47,7 @@ use tonic::service::Routes;
 use tonic_health::pb::health_server::HealthServer;
 
 use self::access::Access;
+use self::access_log::AccessLogs;
 use self::connection::Shared;
 pub use self::context::Context;
 use self::context::Limiter;
@@ -55,15 +58,15 @@ use self::http::listener::{Bounds, HttpListener, serve};
 use self::listener::{BindError, GrpcListener, UnixSocket, bind_tcp};
 use self::lists::ListsHandle;
 use self::rls::RateLimitService;
-use self::rule_store::RuleStore;
+use self::rules::kept::Kept;
 use self::shutdown::{Phase, Shutdown};
 use self::tls::{Port, Reloader, TlsAcceptor, TlsError};
 use self::workers::{Load, Workers};
 use crate::anomaly::findings::FindingStore;
+use crate::anomaly::geo::Geo;
 use crate::anomaly::observe::Observations;
 use crate::config::{self, Config};
 use crate::limiter::LimiterOptions;
-use crate::rules::live::Live;
 use crate::rules::report::Report;
 use crate::rules::repository::RepositoryError;
 use crate::rules::watch::{Options, Watcher};
@@ -120,6 +123,9 @@ pub enum StartError {
     /// The lists of external authorization cannot be used.
     #[error(transparent)]
     Lists(#[from] lists::ListsError),
+    /// A database of countries or autonomous systems cannot be used.
+    #[error(transparent)]
+    Geo(#[from] geo::OpenError),
     /// Reflection cannot be served.
     #[error(transparent)]
     Reflection(#[from] reflection::Error),
@@ -151,6 +157,7 @@ pub struct Running {
     shutdown: Shutdown,
     _watcher: Option<Watcher>,
     _lists_watcher: Option<Watcher>,
+    _geo_watcher: Option<Watcher>,
     _background: Background,
 }
 
@@ -238,11 +245,11 @@ pub fn start(config: Config) -> Result<Running, StartError> {
         (None, None) => Some(rules::kept::open(&config, &handle)?),
         _ => None,
     };
-    let rule_store = kept.as_ref().map(rules::kept::Kept::rule_store);
-    let live = kept.as_ref().map(|kept| kept.live.clone());
     let (lists, lists_watcher) = lists::open(&config.ext_authz, Options::default())?;
     let found = findings::open(&config, kept.as_ref().map(|kept| &*kept.repository))?;
-    let context = Arc::new(assemble(&config, count, traces, rule_store, live, xds, lists, found)?);
+    let mut geo = geo::open(&config.anomaly.geo, Options::default())?;
+    let databases = Arc::clone(&geo.databases);
+    let context = Arc::new(assemble(&config, count, traces, kept.as_ref(), xds, lists, found, databases)?);
     let first = sources.as_ref().map(|sources| rules::files::load_first(&context, sources)).transpose()?.flatten();
     let (tls, reloader) = load_tls(config.grpc.tls.as_ref(), Port::Grpc)?;
     let (http_tls, http_reloader) = load_tls(config.http.tls.as_ref(), Port::Http)?;
@@ -260,6 +267,7 @@ pub fn start(config: Config) -> Result<Running, StartError> {
         .prepare();
     let shutdown = Shutdown::default();
     let shared = |load: Arc<Load>| Shared {
+        context: Arc::clone(&context),
         calls: Calls::new(Arc::clone(&context)),
         ext_authz: Authorization::new(Arc::clone(&context), Arc::clone(&load)),
         rls: RateLimitService::new(Arc::clone(&context)),
@@ -281,8 +289,10 @@ pub fn start(config: Config) -> Result<Running, StartError> {
         shutdown: shutdown.clone(),
         _watcher: watcher,
         _lists_watcher: lists_watcher,
+        _geo_watcher: geo.watcher.take(),
         _background: background,
     };
+    geo.register(&context.metrics);
     measures::register(&context, running.loads(), workers.refused(), &[running.tls(), running.http_tls()]);
     for reloader in [reloader, http_reloader].into_iter().flatten() {
         tokio::spawn(reloader.run());
@@ -319,11 +329,11 @@ fn assemble(
     config: &Arc<Config>,
     workers: usize,
     traces: Traces,
-    rule_store: Option<RuleStore>,
-    live: Option<Live>,
+    kept: Option<&Kept>,
     xds: Option<Arc<crate::rules::xds::Status>>,
     lists: Arc<ListsHandle>,
     findings: FindingStore,
+    geo: Arc<Geo>,
 ) -> Result<Context, StartError> {
     let metrics = &config.telemetry.metrics;
     let decisions = Arc::new(DecisionMetrics::new(DecisionMetricsOptions {
@@ -341,8 +351,9 @@ fn assemble(
         identities: config.anomaly.identities(),
     };
     let store = counters::open(config, workers)?;
+    let rule_store = kept.map(Kept::rule_store);
     Ok(Context {
-        limiter: Arc::new(Limiter::new(store, options, Arc::clone(&decisions))),
+        limiter: Arc::new(Limiter::new(store, options, Arc::clone(&decisions)).with_locate(Arc::<Geo>::clone(&geo))),
         ext_authz: ExtAuthz::new(config)?,
         config: Arc::clone(config),
         metrics: Arc::new(Metrics::new(decisions, Arc::new(RuleLoads::default()))),
@@ -354,12 +365,14 @@ fn assemble(
             config.http.allow_unauthenticated,
         ),
         rule_store,
-        live,
+        live: kept.map(|kept| kept.live.clone()),
         xds,
         lists,
         observations: Arc::new(Observations::new(shard::count(workers))),
         findings: Arc::new(findings),
         feedback: OnceLock::new(),
+        access_logs: Arc::new(AccessLogs::new(config)),
+        geo,
         traces,
     })
 }

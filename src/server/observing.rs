@@ -1,10 +1,12 @@
 //! Decisions leave observations, for whoever wants them.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::Context;
+use crate::anomaly::geo::Geo;
 use crate::anomaly::observation::{Observation, Outcome};
 use crate::anomaly::observe::Reader;
 use crate::core::client::Client;
@@ -26,6 +28,10 @@ impl Context {
     fn leave(&self, request: &Request<'_>, decision: &Decision<'_>) {
         // Domains without rules are whatever clients write.
         let Some(domain) = decision.domain else { return };
+        // Its access log tells more, of the same request.
+        if self.access_logs.tell_of(&domain.name) {
+            return;
+        }
         let charges = decision.statuses.iter().filter_map(|status| match status.operation {
             Operation::Charge(hits) => Some(hits),
             Operation::Refund(_) => None,
@@ -57,12 +63,16 @@ impl Context {
     }
 }
 
-/// Hands observations to `consumer`, on the background runtime. Never ends.
-pub async fn hand_on(mut reader: Reader, mut consumer: impl FnMut(&Observation<'_>)) {
+/// Hands observations to `consumer`, with what `geo` knows of their addresses, on the background runtime. Never ends.
+pub async fn hand_on(mut reader: Reader, geo: Arc<Geo>, mut consumer: impl FnMut(&Observation<'_>)) {
     let mut ticks = interval(INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        reader.drain(&mut consumer);
+        reader.drain(|observation| {
+            let mut observation = *observation;
+            geo.fill(&mut observation);
+            consumer(&observation);
+        });
     }
 }

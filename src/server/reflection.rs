@@ -2,7 +2,7 @@
 
 use tonic_reflection::server::{Builder, v1, v1alpha};
 
-/// Descriptors of Envoy's rate limit service, its external authorization, and our own administration.
+/// Descriptors of Envoy's rate limit, external authorization and access-log services, and our own administration.
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/reflection_descriptor.bin"));
 
 /// Why reflection cannot be served: descriptors that are none.

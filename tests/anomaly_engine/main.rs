@@ -4,4 +4,5 @@ mod faults;
 mod figures;
 mod goals;
 mod stand;
+mod travel;
 mod world;

@@ -169,7 +169,7 @@ impl Feature {
             Self::FreshUsers => (60.0, true, 0.2, 30.0),
             Self::Bytes => (1e6, true, 0.4, 3.0),
             Self::Sequence => (8.0, true, 0.12, 10.0),
-            Self::CountryChanges => (1.5, true, 0.15, 5.0),
+            Self::CountryChanges => (2.5, true, 0.15, 6.5),
         };
         Some(Judged { floor, logarithmic, least_step, most })
     }

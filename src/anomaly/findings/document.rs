@@ -75,6 +75,10 @@ struct GroupDocument {
     path: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     user_agent: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    anonymous: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    ip_address: Option<String>,
 }
 
 impl From<&Finding> for Document {
@@ -174,6 +178,8 @@ impl GroupDocument {
             Attribute::Asn => &mut self.asn,
             Attribute::Path => &mut self.path,
             Attribute::UserAgent => &mut self.user_agent,
+            Attribute::Anonymous => &mut self.anonymous,
+            Attribute::Address => &mut self.ip_address,
         }
     }
 }

@@ -87,10 +87,9 @@ fn has(entry: &Entry, attribute: Attribute, value: &str) -> bool {
         Attribute::Country => entry.country.is_some_and(|country| country == value.as_bytes()),
         Attribute::Path => entry.path().is_some_and(|path| is_of_template(path, value)),
         Attribute::UserAgent => entry.user_agent() == Some(value),
-        // Logs do not tell.
-        Attribute::Asn => false,
         Attribute::Anonymous => entry.user().is_none(),
         Attribute::Address => entry.address.is_some_and(|address| network(address).to_string() == value),
+        Attribute::Asn => entry.asn.is_some_and(|asn| value.parse() == Ok(asn)),
     }
 }
 

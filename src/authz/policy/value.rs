@@ -108,8 +108,7 @@ impl<'r, 'a, 'm> Request<'r, 'a, 'm> {
     }
 
     fn metadata(&self, namespace: &str) -> Option<&'a [u8]> {
-        let all = self.attributes.metadata.iter();
-        all.rev().find(|(name, _)| *name == namespace.as_bytes()).map(|(_, structure)| *structure)
+        self.attributes.metadata(namespace)
     }
 
     fn claims(&self) -> Option<&'a [u8]> {

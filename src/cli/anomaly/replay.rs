@@ -10,12 +10,14 @@ use anyhow::{Context as _, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::anomaly::engine::Engine;
+use crate::anomaly::geo::Databases;
 use crate::anomaly::replay::html;
 use crate::anomaly::replay::log::{Format, Lost, Reader};
 use crate::anomaly::replay::rules::{Rules, site};
 use crate::anomaly::replay::run::{Replayed, run as replay};
 use crate::cli::descriptor::plain;
 use crate::cli::print;
+use crate::config::anomaly::Geo;
 use crate::config::{self, Config, LoadOptions};
 use crate::core::spec::DomainSpec;
 use crate::rules::files::{self, Sources};
@@ -47,6 +49,12 @@ pub struct Args {
     /// The domain of the rules; needed when they have several
     #[arg(long, value_name = "NAME")]
     domain: Option<String>,
+    /// A database of countries, GeoLite2-Country.mmdb or the like [default: that of the settings]
+    #[arg(long, value_name = "FILE")]
+    country_database: Option<PathBuf>,
+    /// A database of autonomous systems, GeoLite2-ASN.mmdb or the like [default: that of the settings]
+    #[arg(long, value_name = "FILE")]
+    asn_database: Option<PathBuf>,
     /// Write what was found as JSON
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
@@ -86,8 +94,14 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         Lines::Jsonl => Some(Format::Jsonl),
         Lines::Combined => Some(Format::Combined),
     };
+    let geo = Geo {
+        country_database: args.country_database.clone().or_else(|| config.anomaly.geo.country_database.clone()),
+        asn_database: args.asn_database.clone().or_else(|| config.anomaly.geo.asn_database.clone()),
+    };
+    let databases = Databases::load(&geo)?;
     let name = args.input.display().to_string();
-    let mut reader = Reader::open(&args.input, format).with_context(|| format!("--input {name}"))?;
+    let reader = Reader::open(&args.input, format).with_context(|| format!("--input {name}"))?;
+    let mut reader = reader.with_locate(databases);
     // Who replays wants to see what would have been.
     let mut engine = Engine::new(&config::anomaly::Anomaly { shadow: false, ..config.anomaly });
     let bar = progress_bar(reader.size());

@@ -1,5 +1,7 @@
 //! The `anomaly` section: what the anomaly worker remembers, and what it does about what it finds.
 
+pub mod access_log;
+pub mod geo;
 pub mod identities;
 
 use std::collections::BTreeMap;
@@ -7,6 +9,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use self::access_log::AccessLog;
+pub use self::geo::Geo;
 use self::identities::DomainIdentities;
 use super::scalar::{duration, list, number};
 
@@ -45,6 +49,10 @@ pub struct Anomaly {
     pub protect: Clients,
     /// Domains whose descriptors tell by other entries than usual who a client is. Default: none.
     pub domains: BTreeMap<String, DomainIdentities>,
+    /// Access logs that Envoy sends, by their `log_name`. At most 1000. Default: none.
+    pub access_logs: BTreeMap<String, AccessLog>,
+    /// Where the countries and autonomous systems of addresses stand, for requests whose source does not tell them.
+    pub geo: Geo,
 }
 
 impl Default for Anomaly {
@@ -62,6 +70,8 @@ impl Default for Anomaly {
             allow: Clients::default(),
             protect: Clients::default(),
             domains: BTreeMap::new(),
+            access_logs: BTreeMap::new(),
+            geo: Geo::default(),
         }
     }
 }

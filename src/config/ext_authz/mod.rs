@@ -19,6 +19,7 @@ pub use answer::{Answer, Body};
 pub use built_in::BuiltIn;
 pub use pieces::{Piece, pieces};
 pub use route::{Descriptor, Hits, HitsOf, Match, Route};
+pub(crate) use value::metadata;
 pub use value::{Source, Value};
 
 use super::scalar::list;

@@ -88,7 +88,8 @@ impl Value {
 
 const SOURCES: &str = "header, query, cookie, claim, metadata, context, path_variable";
 
-fn metadata(text: &str) -> Result<Source<'_>, String> {
+/// Reads where metadata stand.
+pub(crate) fn metadata(text: &str) -> Result<Source<'_>, String> {
     match text.split_once(':') {
         Some((namespace, path)) if !namespace.is_empty() && !path.is_empty() => {
             Ok(Source::Metadata { namespace, path })

@@ -1,5 +1,6 @@
 //! What the types alone do not say: ranges, and what must hold between fields.
 
+mod access_logs;
 mod anomaly;
 mod database;
 mod ext_authz;
@@ -82,6 +83,7 @@ pub(super) fn validate(config: &Config) -> Vec<(Field, String)> {
     database::check(config, &mut found);
     xds::check(config, &mut found);
     anomaly::check(config, &mut found);
+    access_logs::check(config, &mut found);
     identities::check(config, &mut found);
     found.at_most("shutdown.drain_period", config.shutdown.drain_period, HOUR);
     found.at_most("shutdown.grace_period", config.shutdown.grace_period, HOUR);

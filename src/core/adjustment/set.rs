@@ -231,5 +231,8 @@ mod tests {
         let long = short_name(&"a".repeat(200), MAX_USER_AGENT).into_owned();
         assert_eq!(found(known(&[(UserAgent, &long)])), ["long"]);
         assert_eq!(found(Attributes::default()), Vec::<String>::new());
+        assert!([Country, Asn, Path, UserAgent].into_iter().all(|attribute| set.names(attribute)));
+        let set = AdjustmentSet::new([about("agent", group(&[(UserAgent, "curl")]))]);
+        assert_eq!(Attribute::ALL.map(|attribute| set.names(attribute)), [false, false, false, true, false, false]);
     }
 }

@@ -11,6 +11,7 @@ use crate::core::client::{Client, address, network, short_path, text};
 use crate::core::clock::{Clock, Micros};
 use crate::core::descriptor::Request;
 use crate::core::identity::{Keys, Role};
+use crate::core::locate::Locate;
 use crate::core::ruleset::Domain;
 use crate::core::subject::Attribute;
 
@@ -42,6 +43,7 @@ pub(super) fn find(
     request: &Request<'_>,
     keys: &Keys,
     clock: &dyn Clock,
+    locate: Option<&dyn Locate>,
 ) -> Option<Found> {
     let mut found = Found { all: SmallVec::new(), now: Micros::ZERO };
     for (index, descriptor) in request.descriptors.iter().enumerate() {
@@ -59,7 +61,17 @@ pub(super) fn find(
         found.add(client.address.map_or(&[], |address| set.of_address(address)), Scope::Client);
     }
     if set.has_groups() {
-        with_attributes(&keys.client(request), set, |attributes| {
+        let mut client = keys.client(request);
+        if let (Some(locate), Some(address)) = (locate, client.address) {
+            // Looked up only where a group names them.
+            if client.country.is_none() && set.names(Attribute::Country) {
+                client.country = locate.country(address);
+            }
+            if client.asn.is_none() && set.names(Attribute::Asn) {
+                client.asn = locate.asn(address);
+            }
+        }
+        with_attributes(&client, set, |attributes| {
             for adjustment in set.of_groups(attributes) {
                 found.add(std::slice::from_ref(adjustment), Scope::Request);
             }

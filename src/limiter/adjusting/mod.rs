@@ -35,6 +35,7 @@ use super::resolve::Resolved;
 use crate::core::adjustment::set::AdjustmentSet;
 use crate::core::clock::{Clock, SystemClock};
 use crate::core::descriptor::Request;
+use crate::core::locate::Locate;
 use crate::core::ruleset::Domain;
 
 pub(super) use conclude::{blocked, conclude};
@@ -48,6 +49,8 @@ pub(super) struct Adjusting {
     /// Held while both are changed.
     changing: Mutex<()>,
     pub(super) clock: Box<dyn Clock>,
+    /// Where addresses are, for groups by country or autonomous system.
+    pub(super) locate: Option<Arc<dyn Locate>>,
 }
 
 impl fmt::Debug for Adjusting {
@@ -63,6 +66,7 @@ impl Default for Adjusting {
             set: ArcSwap::default(),
             changing: Mutex::default(),
             clock: Box::new(SystemClock::new()),
+            locate: None,
         }
     }
 }
@@ -92,7 +96,8 @@ impl Adjusting {
         if !self.any.load(Ordering::Acquire) {
             return None;
         }
-        let found = found::find(&self.set.load(), domain, request, options.identities.of(&domain.name), &*self.clock)?;
+        let keys = options.identities.of(&domain.name);
+        let found = found::find(&self.set.load(), domain, request, keys, &*self.clock, self.locate.as_deref())?;
         Plan::new(domain, found, request, resolved, options).map(Box::new)
     }
 }

@@ -1,5 +1,7 @@
 //! Decisions with adjustments, with the memory store and a clock that moves when told to.
 
+mod locating;
+
 use std::net::IpAddr;
 use std::sync::Arc;
 

@@ -21,6 +21,14 @@ const MAX_LINKS: usize = 40;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Fingerprint(Vec<Trace>);
 
+impl Fingerprint {
+    /// How the files of all sources look now.
+    #[must_use]
+    pub fn of(sources: &Sources) -> Self {
+        Listing::of(sources).fingerprint
+    }
+}
+
 /// How one file, or one symbolic link, looks from outside.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Trace {

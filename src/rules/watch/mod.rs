@@ -111,7 +111,27 @@ pub struct Followed {
 /// When no thread can be started. Trouble with inotify is logged, and polling goes on.
 pub fn follow<T: 'static>(
     followed: Followed,
-    read: impl FnMut(Texts) -> Result<T, Report> + Send + 'static,
+    mut read: impl FnMut(Texts) -> Result<T, Report> + Send + 'static,
+    then: impl FnMut(Result<T, Report>) + Send + 'static,
+) -> io::Result<Watcher> {
+    start(followed, move |listing| read(Texts::of(listing)), then)
+}
+
+/// Like [`follow`], for files that are no text: `read` reads them itself.
+///
+/// # Errors
+/// As [`follow`].
+pub fn follow_binary<T: 'static>(
+    followed: Followed,
+    mut read: impl FnMut() -> Result<T, Report> + Send + 'static,
+    then: impl FnMut(Result<T, Report>) + Send + 'static,
+) -> io::Result<Watcher> {
+    start(followed, move |_| read(), then)
+}
+
+fn start<T: 'static>(
+    followed: Followed,
+    read: impl FnMut(Listing) -> Result<T, Report> + Send + 'static,
     then: impl FnMut(Result<T, Report>) + Send + 'static,
 ) -> io::Result<Watcher> {
     let (events, waker) = Events::new();
@@ -172,7 +192,7 @@ struct Engine<R, F> {
     due: Option<Due>,
 }
 
-impl<T, R: FnMut(Texts) -> Result<T, Report>, F: FnMut(Result<T, Report>)> Engine<R, F> {
+impl<T, R: FnMut(Listing) -> Result<T, Report>, F: FnMut(Result<T, Report>)> Engine<R, F> {
     fn run(mut self) {
         let mut next_poll = Instant::now() + self.options.poll;
         loop {
@@ -255,7 +275,7 @@ impl<T, R: FnMut(Texts) -> Result<T, Report>, F: FnMut(Result<T, Report>)> Engin
         }
         let (fingerprint, contents) = (listing.fingerprint.clone(), listing.contents.clone());
         let real: Vec<PathBuf> = listing.files.iter().map(|file| file.real.clone()).collect();
-        let result = (self.read)(Texts::of(listing));
+        let result = (self.read)(listing);
         self.drain();
         let after = Listing::of(&self.sources);
         if after.contents != contents || real.iter().any(|real| self.writing.contains(real)) {

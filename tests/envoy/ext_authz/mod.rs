@@ -1,5 +1,6 @@
 //! External authorization, as `deploy/envoy/ext-authz.yaml` sets it up.
 
+mod access_log;
 mod answers;
 mod failures;
 mod grpc;

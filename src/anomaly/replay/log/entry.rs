@@ -42,6 +42,8 @@ pub struct Entry {
     pub bytes: Option<u64>,
     /// The country of the address, ISO 3166-1 alpha-2.
     pub country: Option<[u8; 2]>,
+    /// The autonomous system of the address. No log tells it.
+    pub asn: Option<u32>,
     text: String,
     spans: [Option<Span>; 5],
 }
@@ -139,7 +141,7 @@ impl Entry {
             path: self.path().unwrap_or_default(),
             user_agent: self.user_agent(),
             country: self.country,
-            asn: None,
+            asn: self.asn,
             status: self.status,
             bytes: self.bytes,
             duration: None,

@@ -17,6 +17,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use flate2::read::MultiGzDecoder;
 
+use crate::core::locate::Locate;
+
 pub use entry::{Entry, LineError};
 use lines::{Line, Lines};
 use order::Sorter;
@@ -108,6 +110,7 @@ pub struct Reader {
     told: Vec<BadLine>,
     position: Arc<AtomicU64>,
     size: Option<u64>,
+    locate: Option<Box<dyn Locate>>,
 }
 
 impl std::fmt::Debug for Reader {
@@ -147,7 +150,15 @@ impl Reader {
             told: Vec::new(),
             position,
             size: None,
+            locate: None,
         })
+    }
+
+    /// Adds the countries and autonomous systems of addresses, where the log does not tell them.
+    #[must_use]
+    pub fn with_locate(mut self, locate: impl Locate + 'static) -> Self {
+        self.locate = Some(Box::new(locate));
+        self
     }
 
     /// The next request.
@@ -175,6 +186,10 @@ impl Reader {
             match parsed {
                 Ok(()) => {
                     self.good += 1;
+                    if let (Some(locate), Some(address)) = (&self.locate, entry.address) {
+                        entry.country = entry.country.or_else(|| locate.country(address));
+                        entry.asn = entry.asn.or_else(|| locate.asn(address));
+                    }
                     self.sorter.push(entry);
                 }
                 Err(error) => {
@@ -257,6 +272,8 @@ mod tests {
     use std::io::Write as _;
 
     use super::*;
+    use crate::anomaly::geo::Databases;
+    use crate::config::anomaly::Geo as Settings;
 
     fn read(text: impl Into<Vec<u8>>) -> Result<(Vec<u64>, Lost), LogError> {
         let mut reader = Reader::new(Cursor::new(text.into()), None).unwrap();
@@ -269,6 +286,30 @@ mod tests {
     }
 
     const THREE: &str = "{\"ts\":3,\"user_id\":\"a\"}\n{\"ts\":1,\"user_id\":\"b\"}\n{\"ts\":2,\"user_id\":\"c\"}\n";
+
+    #[test]
+    fn what_a_log_does_not_tell_of_addresses_is_looked_up() {
+        let name = |name: &str| Some([env!("CARGO_MANIFEST_DIR"), "tests/data/geo", name].iter().collect());
+        let settings = Settings {
+            country_database: name("GeoLite2-Country-Test.mmdb"),
+            asn_database: name("GeoLite2-ASN-Test.mmdb"),
+        };
+        let log = concat!(
+            r#"{"ts":1,"ip_address":"89.160.20.113"}"#,
+            "\n",
+            r#"{"ts":2,"ip_address":"89.160.20.113","country":"NO"}"#,
+            "\n",
+            r#"{"ts":3,"user_id":"alice"}"#,
+            "\n",
+        );
+        let reader = Reader::new(Cursor::new(log), None).unwrap();
+        let mut reader = reader.with_locate(Databases::load(&settings).unwrap());
+        let mut told = Vec::new();
+        while let Some(entry) = reader.read().unwrap() {
+            told.push((entry.country, entry.asn));
+        }
+        assert_eq!(told, [(Some(*b"SE"), Some(29_518)), (Some(*b"NO"), Some(29_518)), (None, None)]);
+    }
 
     #[test]
     fn lines_come_in_the_order_of_time_and_entries_are_used_again() {

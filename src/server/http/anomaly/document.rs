@@ -103,6 +103,12 @@ pub struct GroupDocument {
     /// The user agent.
     #[serde(skip_serializing_if = "Option::is_none")]
     user_agent: Option<String>,
+    /// `yes`: they name no user.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    anonymous: Option<String>,
+    /// The client's address; of IPv6 the network that tells clients apart.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ip_address: Option<String>,
 }
 
 /// How limits were changed.
@@ -230,6 +236,8 @@ pub fn anomaly(finding: &Finding) -> AnomalyDocument {
                     Attribute::Asn => &mut group.asn,
                     Attribute::Path => &mut group.path,
                     Attribute::UserAgent => &mut group.user_agent,
+                    Attribute::Anonymous => &mut group.anonymous,
+                    Attribute::Address => &mut group.ip_address,
                 };
                 *member = Some(value.to_string());
             }
