@@ -8,7 +8,7 @@ use tidegate::seal::Seal;
 
 use crate::redis_support::{Cluster, PATIENCE, Redis, Sentinel};
 use crate::sample::{checkpoint, event, feedback, noise, standing};
-use crate::stand::{bus, bus_with, clustered, single, watched};
+use crate::stand::{bus, bus_with, clustered, seated, single, watched};
 
 /// Everything behind a position, until there are so many.
 pub async fn all<T>(count: usize, mut since: Position, read: impl AsyncFn(Position) -> Part<T>) -> Vec<(Position, T)> {
@@ -76,22 +76,21 @@ pub async fn keeps_its_promises(sender: &impl Bus, reader: &impl Bus) {
     assert_eq!(deeds(reader, 1, next).await[0].1, feedback(8));
 
     // Thousands at once.
-    assert!(sender.lead().await.unwrap());
     let many: Vec<_> = (0..5_000).map(event).collect();
     let from = reader.deeds(next, Duration::ZERO).await.unwrap().upto;
-    assert!(sender.tell(many.clone()).await.unwrap().is_some());
+    assert!(seated(sender, sender.tell(many.clone())).await.unwrap().is_some());
     assert!(deeds(reader, 5_000, from).await.iter().map(|(_, deed)| deed).eq(&many));
 
     // What is left.
     for count in [0, 1, 30_000] {
-        sender.lead().await.unwrap();
-        sender.leave_standing(&standing(count)).await.unwrap();
-        assert_eq!(reader.standing().await.unwrap().unwrap(), standing(count));
+        let standing = standing(count);
+        seated(sender, sender.leave_standing(&standing)).await.unwrap();
+        assert_eq!(reader.standing().await.unwrap().unwrap(), standing);
     }
     for bytes in [0, 1, (1 << 20) - 116, 1 << 20, 5 << 20] {
-        sender.lead().await.unwrap();
-        sender.leave_checkpoint(&checkpoint(bytes, 9)).await.unwrap();
-        assert!(reader.checkpoint().await.unwrap().unwrap() == checkpoint(bytes, 9), "{bytes}");
+        let checkpoint = checkpoint(bytes, 9);
+        seated(sender, sender.leave_checkpoint(&checkpoint)).await.unwrap();
+        assert!(reader.checkpoint().await.unwrap().unwrap() == checkpoint, "{bytes}");
     }
     sender.resign().await.unwrap();
 }

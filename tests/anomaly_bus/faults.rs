@@ -12,7 +12,7 @@ use crate::contract::{batches, deeds, keeps_its_promises};
 use crate::redis_support::{Options, Redis, Reply};
 use crate::sample::{checkpoint, event, feedback, noise, standing};
 use crate::server_support::eventually;
-use crate::stand::{DEEDS, OBSERVATIONS, bus, bus_with, pair, single};
+use crate::stand::{DEEDS, OBSERVATIONS, bus, bus_with, pair, seated, single};
 
 fn length(redis: &Redis, stream: &str) -> i64 {
     let sizes = redis.command(&["LLEN", &format!("{stream}:sizes")]).integer();
@@ -183,13 +183,12 @@ async fn nonsense_under_any_key_is_an_error_that_names_it() {
 async fn what_is_read_was_left_as_a_whole() {
     let redis = Redis::start();
     let (leader, reader) = pair(&redis).await;
-    assert!(leader.lead().await.unwrap());
-    leader.leave_checkpoint(&checkpoint(3 << 20, 0)).await.unwrap();
+    let first = checkpoint(3 << 20, 0);
+    seated(&leader, leader.leave_checkpoint(&first)).await.unwrap();
     let writing = tokio::spawn(async move {
         for seed in 1..30_u64 {
-            leader.lead().await.unwrap();
             let checkpoint = checkpoint((1 + seed as usize % 4) << 20, seed);
-            let leaving = leader.leave_checkpoint(&checkpoint);
+            let leaving = seated(&leader, leader.leave_checkpoint(&checkpoint));
             if seed % 3 == 0 {
                 // Somewhere on its way.
                 let _ = timeout(Duration::from_millis(seed % 10), leaving).await;
@@ -217,8 +216,8 @@ async fn what_is_read_was_left_as_a_whole() {
     assert!(lasting.len() <= 8, "those of the last, and at most of the one before: {lasting:?}");
 
     // A part that is gone, or longer than it may be.
-    leader.lead().await.unwrap();
-    leader.leave_checkpoint(&checkpoint(2 << 20, 99)).await.unwrap();
+    let last = checkpoint(2 << 20, 99);
+    seated(&leader, leader.leave_checkpoint(&last)).await.unwrap();
     let lasting: Vec<_> = redis.command(&["KEYS", "test_anomaly:checkpoint:*:1"]).array();
     let part = lasting.into_iter().map(Reply::text).find(|key| ends(key) > 60).unwrap();
     redis.command(&["APPEND", &part, "more"]);
@@ -233,9 +232,9 @@ async fn what_is_read_was_left_as_a_whole() {
 async fn what_was_left_ends_by_itself() {
     let redis = Redis::start();
     let bus = bus(&single(&redis)).await;
-    assert!(bus.lead().await.unwrap());
-    bus.leave_standing(&standing(3)).await.unwrap();
-    bus.leave_checkpoint(&checkpoint(10, 1)).await.unwrap();
+    let (standing, checkpoint) = (standing(3), checkpoint(10, 1));
+    seated(&bus, bus.leave_standing(&standing)).await.unwrap();
+    seated(&bus, bus.leave_checkpoint(&checkpoint)).await.unwrap();
     let lifetimes = |pattern: &str| {
         let keys = redis.command(&["KEYS", pattern]).array();
         assert!(!keys.is_empty());

@@ -9,7 +9,7 @@ use crate::contract::deeds;
 use crate::redis_support::{Cluster, Failover, Redis, Reply, slot_of};
 use crate::sample::{checkpoint, event, feedback, standing};
 use crate::server_support::eventually;
-use crate::stand::{SEAT, bus, clustered, pair};
+use crate::stand::{SEAT, bus, clustered, pair, seated};
 
 #[tokio::test]
 async fn one_has_it_until_it_resigns() {
@@ -43,10 +43,10 @@ async fn who_lost_it_writes_nothing() {
     let redis = Redis::start();
     let (paused, other) = pair(&redis).await;
     for nobody in [true, false] {
-        assert!(paused.lead().await.unwrap());
-        let before = paused.tell(vec![event(1)]).await.unwrap().unwrap();
-        paused.leave_standing(&standing(1)).await.unwrap();
-        paused.leave_checkpoint(&checkpoint(3 << 20, 1)).await.unwrap();
+        let (stands, known) = (standing(1), checkpoint(3 << 20, 1));
+        let before = seated(&paused, paused.tell(vec![event(1)])).await.unwrap().unwrap();
+        seated(&paused, paused.leave_standing(&stands)).await.unwrap();
+        seated(&paused, paused.leave_checkpoint(&known)).await.unwrap();
         redis.command(&["DEL", SEAT]);
         if !nobody {
             assert!(other.lead().await.unwrap());
@@ -56,8 +56,8 @@ async fn who_lost_it_writes_nothing() {
         assert!(matches!(paused.leave_standing(&standing(2)).await, Err(BusError::Unseated)));
         assert!(matches!(paused.leave_checkpoint(&checkpoint(2 << 20, 2)).await, Err(BusError::Unseated)));
         assert!(other.deeds(before, Duration::ZERO).await.unwrap().items.is_empty());
-        assert_eq!(other.standing().await.unwrap().unwrap(), standing(1));
-        assert!(other.checkpoint().await.unwrap().unwrap() == checkpoint(3 << 20, 1));
+        assert_eq!(other.standing().await.unwrap().unwrap(), stands);
+        assert!(other.checkpoint().await.unwrap().unwrap() == known);
         assert!(paused.tell(vec![feedback(3)]).await.unwrap().is_some());
         other.resign().await.unwrap();
     }
@@ -108,7 +108,11 @@ async fn a_cluster_may_fail_over() {
     let told = async || matches!((bus.lead().await, bus.tell(vec![event(2)]).await), (Ok(true), Ok(Some(_))));
     eventually("a deed is told again", told).await;
     assert_eq!(deeds(&bus, 1, before).await[0].1, event(2));
-    eventually("a checkpoint is left", async || bus.leave_checkpoint(&checkpoint(2 << 20, 1)).await.is_ok()).await;
+    let known = checkpoint(2 << 20, 1);
+    eventually("a checkpoint is left", async || {
+        bus.lead().await.is_ok_and(|led| led) && seated(&bus, bus.leave_checkpoint(&known)).await.is_ok()
+    })
+    .await;
     assert!(bus.checkpoint().await.unwrap().is_some());
     assert!(matches!(cluster.primary_of(slot_of(SEAT)).command(&["EXISTS", SEAT]), Reply::Integer(_)));
 }

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use tidegate::anomaly::bus::redis::RedisBus;
+use tidegate::anomaly::bus::Bus;
+use tidegate::anomaly::bus::redis::{LEASE, RedisBus};
 use tidegate::config::redis::{RedisConnection, Sentinel as SentinelSettings, Topology};
 use tidegate::redis::connect::Connector;
 use tidegate::seal::Seal;
@@ -42,4 +43,20 @@ pub async fn bus(connection: &RedisConnection) -> RedisBus {
 
 pub async fn pair(redis: &Redis) -> (RedisBus, RedisBus) {
     (bus(&single(redis)).await, bus(&single(redis)).await)
+}
+
+/// Does something while a bus keeps the seat, as its holder does.
+pub async fn seated<T>(bus: &impl Bus, work: impl Future<Output = T>) -> T {
+    assert!(bus.lead().await.unwrap());
+    let keep = async {
+        loop {
+            tokio::time::sleep(LEASE / 4).await;
+            // When it is not kept, the work shows it.
+            let _ = bus.lead().await;
+        }
+    };
+    tokio::select! {
+        done = work => done,
+        () = keep => unreachable!("it keeps it until the work is done"),
+    }
 }

@@ -117,7 +117,7 @@ pub struct Checkpoint {
 /// call fails.
 pub trait Bus: Send + Sync {
     /// Takes the seat, or keeps it; `false` while another has it. Whoever has it calls this several times in the time that it
-    /// lasts without (one second).
+    /// lasts without (one second), also while it leaves or tells something.
     fn lead(&self) -> impl Future<Output = Result<bool, BusError>> + Send;
 
     /// Gives the seat up, if it is ours.

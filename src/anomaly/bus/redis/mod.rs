@@ -34,12 +34,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use fred::clients::{Client, WithOptions};
+use fred::clients::Client;
 use fred::interfaces::{ClientLike as _, LuaInterface as _};
-use fred::types::Value;
 use fred::types::config::Options;
+use fred::types::{ClusterHash, CustomCommand, FromValue, Value};
+use fred::util::redis_keyslot;
 use tokio::task::spawn_blocking;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use self::damage::Damage;
 use self::envelope::Kind;
@@ -165,10 +166,11 @@ impl RedisBus {
 
     /// Takes, keeps or, with no time at all, gives up the seat.
     async fn lease(&self, time: Duration) -> Result<bool, BusError> {
-        let client = once(self.quick()?, LEAD_DEADLINE);
         let args: Vec<Value> = vec![self.id.as_str().into(), text(time.as_millis())];
         let script = include_str!("scripts/lease.lua");
-        let led: i64 = client.eval(script, vec![self.keys.seat.as_str()], args).await.map_err(away)?;
+        let asked = self.quick()?.eval::<i64, _, _, _>(script, vec![self.keys.seat.as_str()], args);
+        let late = |_| BusError::Away(format!("no answer within {LEAD_DEADLINE:?}"));
+        let led = timeout(LEAD_DEADLINE, asked).await.map_err(late)?.map_err(away)?;
         Ok(led == 1)
     }
 
@@ -248,10 +250,10 @@ impl Bus for RedisBus {
 
     async fn send(&self, batch: Bytes) -> Result<(), BusError> {
         fits(batch.len(), MOST_BATCH_BYTES)?;
-        let client = once(self.bulk()?, DEADLINE);
+        let client = self.bulk()?;
         let seal = self.seal.clone();
         let sealed = off_runtime(move || envelope::seal(&seal, Kind::Observations, &batch)).await?;
-        self.observations.append(&client, None, vec![sealed]).await.map(drop)
+        self.observations.append(client, None, vec![sealed]).await.map(drop)
     }
 
     async fn receive(&self, since: Position, patience: Duration) -> Result<Part<Bytes>, BusError> {
@@ -259,12 +261,12 @@ impl Bus for RedisBus {
     }
 
     async fn tell(&self, deeds: Vec<Deed>) -> Result<Option<Position>, BusError> {
-        let client = once(self.quick()?, DEADLINE);
+        let client = self.quick()?;
         let entries = pack(&deeds)?;
         let entries = entries.iter().map(|entry| envelope::seal(&self.seal, Kind::Deeds, entry)).collect();
         let of_the_seat = deeds.iter().any(|deed| matches!(deed, Deed::Event(_)));
         let seat = of_the_seat.then_some((self.keys.seat.as_str(), self.id.as_str()));
-        self.deeds.append(&client, seat, entries).await
+        self.deeds.append(client, seat, entries).await
     }
 
     async fn deeds(&self, since: Position, patience: Duration) -> Result<Part<Deed>, BusError> {
@@ -341,10 +343,26 @@ fn connected(client: &Client) -> Result<&Client, BusError> {
     if client.is_connected() { Ok(client) } else { Err(BusError::Away("no connection".to_owned())) }
 }
 
-/// For what must not be done twice.
-fn once(client: &Client, deadline: Duration) -> WithOptions<Client> {
-    let options = Options { max_attempts: Some(1), timeout: Some(deadline), ..Options::default() };
-    client.with_options(&options)
+/// Runs a script that must not be run twice; whose first key has another owner by now, fails once. (fred's own call for
+/// scripts knows no options.)
+async fn eval_once<R: FromValue>(
+    client: &Client,
+    script: &'static str,
+    keys: &[&str],
+    args: Vec<Value>,
+) -> Result<R, BusError> {
+    let slot = ClusterHash::Custom(redis_keyslot(keys.first().map_or(&[], |key| key.as_bytes())));
+    let options = Options {
+        max_attempts: Some(1),
+        timeout: Some(DEADLINE),
+        cluster_hash: Some(slot.clone()),
+        ..Options::default()
+    };
+    let command = CustomCommand::new_static("EVAL", slot, false);
+    let mut all: Vec<Value> = vec![script.into(), text(keys.len())];
+    all.extend(keys.iter().map(|key| Value::from(*key)));
+    all.extend(args);
+    client.with_options(&options).custom(command, all).await.map_err(away)
 }
 
 /// Work that takes long.

@@ -55,9 +55,11 @@ impl Title {
         (title.bytes <= kind.most_sealed()).then_some(title)
     }
 
-    /// Of each line of a head.
-    fn all(head: &[u8], kind: Kind) -> Vec<Self> {
-        String::from_utf8_lossy(head).lines().filter_map(|line| Self::read(line, kind)).take(2).collect()
+    /// Of the two lines of a head: what it names, and what it replaced.
+    fn both(head: &[u8], kind: Kind) -> [Option<Self>; 2] {
+        let head = String::from_utf8_lossy(head);
+        let mut lines = head.split('\n').map(|line| Self::read(line, kind));
+        [(); 2].map(|()| lines.next().flatten())
     }
 
     fn keys(self, snapshot: &Snapshot) -> impl Iterator<Item = String> {
@@ -96,7 +98,8 @@ impl Snapshot {
             return Err(BusError::Unseated);
         };
         self.expire(bulk, title, lifetime).await?;
-        for old in replaced.iter().flat_map(|head| Title::all(head, self.kind)) {
+        let there = replaced.first().map(|head| Title::both(head, self.kind));
+        for old in there.into_iter().flatten().flatten() {
             if old != title {
                 self.expire(bulk, old, READERS).await?;
             }
@@ -136,9 +139,9 @@ impl Snapshot {
             if let Some((_, reason)) = tried.take_if(|(before, _)| *before == head) {
                 return Err(damaged(reason));
             }
-            let reason = match Title::all(&head, self.kind).first() {
+            let reason = match Title::both(&head, self.kind)[0] {
                 None => "its head names nothing that can be".to_owned(),
-                Some(title) => match timeout(DEADLINE, self.fetch(bulk, *title)).await.map_err(|_| late())?? {
+                Some(title) => match timeout(DEADLINE, self.fetch(bulk, title)).await.map_err(|_| late())?? {
                     Err(reason) => reason,
                     Ok(sealed) => {
                         let open = open.clone();

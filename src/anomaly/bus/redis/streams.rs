@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use fred::clients::{Client, WithOptions};
-use fred::interfaces::{HashesInterface as _, LuaInterface as _, StreamsInterface as _};
+use fred::clients::Client;
+use fred::interfaces::{HashesInterface as _, StreamsInterface as _};
 use fred::types::Value;
 
 use super::envelope::Kind;
 use super::keys::StreamKeys;
-use super::{away, text};
+use super::{away, eval_once, text};
 use crate::anomaly::bus::{BusError, Position};
 
 /// How long it is remembered, while nothing is written, where a stream ended.
@@ -44,7 +44,7 @@ impl Stream {
     /// Writes entries, all or none; `None` when the seat, by its key and holder, is another's.
     pub(super) async fn append(
         &self,
-        client: &WithOptions<Client>,
+        client: &Client,
         seat: Option<(&str, &str)>,
         entries: Vec<Bytes>,
     ) -> Result<Option<Position>, BusError> {
@@ -59,7 +59,8 @@ impl Stream {
             text(STATE.as_millis()),
         ];
         args.extend(entries.into_iter().map(Value::Bytes));
-        let last: Option<String> = client.eval(include_str!("scripts/append.lua"), keys, args).await.map_err(away)?;
+        let script = include_str!("scripts/append.lua");
+        let last: Option<String> = eval_once(client, script, &keys, args).await?;
         last.map(|last| position(&last).ok_or_else(|| self.damaged(&last))).transpose()
     }
 
