@@ -3,5 +3,8 @@
 mod faults;
 mod figures;
 mod goals;
+mod goes_on;
+mod limits;
 mod stand;
+mod words;
 mod world;

@@ -85,12 +85,19 @@ impl Population {
     /// What is usual, to judge by until it is taken anew.
     #[must_use]
     pub fn usual(&self) -> Usual {
+        self.usual_of(Micros(u64::MAX))
+    }
+
+    /// The same as it was at a point of time.
+    #[must_use]
+    pub fn usual_of(&self, until: Micros) -> Usual {
         let mut usual = Usual { columns: Default::default() };
-        if self.vectors.len() < LEAST {
+        let length = self.vectors.partition_point(|(at, ..)| *at <= until);
+        if length < LEAST {
             return usual;
         }
         for (feature, column) in Feature::ALL.into_iter().zip(&mut usual.columns) {
-            let known = self.vectors.iter().filter_map(|(_, client, vector)| {
+            let known = self.vectors.iter().take(length).filter_map(|(_, client, vector)| {
                 let value = vector.get(feature.index()).copied()?;
                 value.is_finite().then_some((*client, value))
             });

@@ -7,7 +7,7 @@ use super::{Engine, Present, Settings};
 use crate::anomaly::event::{Event, Kind};
 use crate::anomaly::features::clients::Who;
 use crate::anomaly::features::names::MISSING;
-use crate::anomaly::incidents::{About, Action, Incident, MOST_ID};
+use crate::anomaly::incidents::{About, Action, Incident, MOST_ID, MOST_LENGTH, MOST_REASONS, is_effect};
 use crate::anomaly::policy::Rung;
 use crate::anomaly::policy::cover::Group;
 use crate::core::adjustment::Effect;
@@ -24,15 +24,18 @@ impl Engine {
     /// is open under the same number, with the same action, or has ended.
     pub fn adopt(&mut self, event: &Event) {
         if self.time.is_fresh() {
-            self.time.at(event.at);
+            // It begins before the first deed, and has not seen what was since.
+            self.time.at(event.at - Micros::SECOND);
+            self.go_on_from(self.time);
         }
         let now = self.time.steady;
-        if event.incident < MOST_ID {
-            self.next_incident = self.next_incident.max(event.incident + 1);
+        if !is_sound(event) {
+            return;
         }
-        let at = self.time.of(event.at).min(now);
+        self.next_incident = self.next_incident.max(event.incident + 1);
+        let (at, last) = (self.time.of(event.at).min(now + MOST_LENGTH), now + MOST_LENGTH);
         let expires = match event.kind {
-            Kind::Tighten { expires, .. } | Kind::Block { expires, .. } => self.time.of(expires),
+            Kind::Tighten { expires, .. } | Kind::Block { expires, .. } => self.time.of(expires).min(last),
             Kind::Flag | Kind::Held | Kind::Release => now,
         };
         let max_actions = self.settings.policy.max_actions;
@@ -40,6 +43,15 @@ impl Engine {
             domain.adopt(event, at, expires, max_actions);
         }
     }
+}
+
+/// Whether an event is one that an engine can have made; others are not taken over.
+fn is_sound(event: &Event) -> bool {
+    let effect = match event.kind {
+        Kind::Tighten { effect, .. } => is_effect(&effect),
+        Kind::Flag | Kind::Block { .. } | Kind::Held | Kind::Release => true,
+    };
+    effect && event.incident < MOST_ID && (0.0..=1.0).contains(&event.score) && event.reasons.len() <= MOST_REASONS
 }
 
 impl Domain {

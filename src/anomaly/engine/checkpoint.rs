@@ -135,10 +135,18 @@ impl Engine {
             let domain = loaded.into_domain(&engine.settings, time.steady)?;
             engine.domains.insert(domain.name().into(), domain);
         }
-        let away = AWAY.min(Micros(Micros::from(settings.history).0 / 2));
-        (engine.time, engine.next_incident, engine.unwatched) = (time.go_on(away), next_incident.max(1), unwatched);
-        engine.left = (!time.is_fresh()).then_some(Left { time });
+        (engine.next_incident, engine.unwatched) = (next_incident.max(1), unwatched);
+        if !time.is_fresh() {
+            engine.go_on_from(time);
+        }
         Ok(engine)
+    }
+
+    /// What comes next comes after an absence.
+    pub(super) fn go_on_from(&mut self, time: Timeline) {
+        let away = AWAY.min(Micros(self.settings.history.0 / 2));
+        self.time = time.go_on(away);
+        self.left = Some(Left { time });
     }
 }
 
@@ -177,7 +185,8 @@ fn read(bytes: &[u8]) -> Result<Read, CheckpointError> {
         return Err(CheckpointError::Damaged("it is shorter than it says"));
     }
     let body = block::decompress(packed, found).map_err(|_| CheckpointError::Damaged("it cannot be unpacked"))?;
-    let (read, rest) = postcard::take_from_bytes::<Read>(&body).map_err(|_| CheckpointError::Damaged("it cannot be read"))?;
+    let (read, rest) =
+        postcard::take_from_bytes::<Read>(&body).map_err(|_| CheckpointError::Damaged("it cannot be read"))?;
     if !rest.is_empty() {
         return Err(CheckpointError::Damaged("there is more behind its end"));
     }

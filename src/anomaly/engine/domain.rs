@@ -44,6 +44,8 @@ pub struct Domain {
     pub(super) surge: Option<Surge>,
     pub(super) calm: Memory,
     pub(super) usual: Usual,
+    /// When it was taken.
+    pub(super) usual_at: Micros,
     pub(super) incidents: Incidents,
     pub(super) recent: Recent,
     /// Whom people said to leave alone, and what else they said.
@@ -111,6 +113,7 @@ impl Domain {
             surge: None,
             calm: Memory::default(),
             usual: Usual::default(),
+            usual_at: Micros::ZERO,
             incidents: Incidents::default(),
             recent: Recent {
                 active: Vec::new(),
@@ -233,7 +236,9 @@ impl Domain {
                 if let Some(next) = self.recent.pictures.get_mut(age + 1) {
                     next.push_back(place);
                 }
-                if age >= LEARNED && !client.suspected && onset.is_none_or(|onset| client.born < onset) {
+                let calm = !client.suspected && onset.is_none_or(|onset| client.born < onset);
+                // What is usual by now is learned from those, too, who were taken for its members.
+                if age >= LEARNED && (calm || adopted) {
                     self.calm.profiles.learn(now, client.profile, now - settings.history);
                 }
             }

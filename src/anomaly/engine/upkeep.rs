@@ -291,22 +291,22 @@ impl Domain {
             }
         }
         if !attack {
-            self.learn_cells();
+            self.learn_cells(adopted);
         }
         let every = if now - self.since < Micros::from_secs(600) { 10 } else { 60 };
         if self.ticks.is_multiple_of(every) && now - self.since >= settings.warm_up - Micros::from_secs(10) {
-            self.usual = self.calm.population.usual();
+            (self.usual, self.usual_at) = (self.calm.population.usual(), now);
         }
     }
 
-    /// Keeps a few of this second's requests, of clients without an incident.
-    fn learn_cells(&mut self) {
+    /// Keeps a few of this second's requests, of clients without an incident; of all, when what goes on is what is usual.
+    fn learn_cells(&mut self, adopted: bool) {
         let Some(count) = self.recent.cells.back().map(Vec::len).filter(|count| *count > 0) else { return };
         for _ in 0..CELLS_A_SECOND.min(count) {
             let place = self.recent.chance(count);
             let Some(cell) = self.recent.cells.back().and_then(|cells| cells.get(place)).copied() else { continue };
             let suspected = self.clients.find(cell.client).and_then(|place| self.clients.get(place));
-            if suspected.is_some_and(|client| client.suspected) {
+            if !adopted && suspected.is_some_and(|client| client.suspected) {
                 continue;
             }
             if self.calm.cells.len() == CELLS {

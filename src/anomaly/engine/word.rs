@@ -23,7 +23,7 @@ impl Engine {
         if self.time.is_fresh() {
             self.time.at(feedback.at);
         }
-        let present = Present { now: self.time.steady, wall: self.time.wall };
+        let present = Present { now: self.time.steady, wall: self.time.wall.max(feedback.at) };
         let mut events = Vec::new();
         if self.watched(&feedback.domain, present.now).is_some()
             && let Some(domain) = self.domains.get_mut(feedback.domain.as_str())

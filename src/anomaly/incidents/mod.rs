@@ -21,10 +21,10 @@ const REMEMBERED: usize = 50_000;
 const MOST_OPEN: usize = 1_100_000;
 /// Numbers of incidents stay below, so that they can be counted on.
 pub const MOST_ID: u64 = u64::MAX / 2;
-/// An action lasts at most so long: eight days.
-const MOST_LENGTH: Micros = Micros::from_secs(8 * 86_400);
+/// An action lasts at most so long: eight days, and what an absence adds.
+pub const MOST_LENGTH: Micros = Micros::from_secs(16 * 86_400);
 /// Reasons that an incident has at most.
-const MOST_REASONS: usize = 16;
+pub const MOST_REASONS: usize = 16;
 /// A relapse lasts at most so many times as long.
 const MOST_STRIKES: u32 = 3;
 
@@ -94,21 +94,34 @@ impl Incident {
 
     fn is_sound(&self, key: u64, now: Micros) -> bool {
         let of_key = !matches!(self.about, About::Client(place) if place.key != key);
-        let times = [self.opened, self.evidence].into_iter().chain(self.held).all(|time| time <= now);
+        // What was taken over from another engine may be later than what this one has seen.
+        let times = [self.opened, self.evidence].into_iter().chain(self.held).all(|time| time <= now + MOST_LENGTH);
         let figures = bounded::is_amount(self.rate) && (0.0..=1.0).contains(&self.score);
         let vector = self.vector.iter().flat_map(|vector| vector.iter()).all(|value| !value.is_infinite());
-        of_key && times && figures && vector && self.id <= MOST_ID && self.action.is_none_or(|action| action.is_sound(now))
+        of_key
+            && times
+            && figures
+            && vector
+            && self.id <= MOST_ID
+            && self.action.is_none_or(|action| action.is_sound(now))
     }
 }
 
 impl Action {
     fn is_sound(&self, now: Micros) -> bool {
-        let effect = match self.effect {
-            Effect::Factor { factor, floor } => factor > 0.0 && factor <= 1.0 && floor >= 1,
-            Effect::Limit { rate, burst } => rate > 0.0 && bounded::is_amount(rate) && burst >= 1,
-            Effect::Block => true,
-        };
-        effect && self.since <= now && self.expires <= now + MOST_LENGTH && (0.0..=1.0).contains(&self.touches)
+        is_effect(&self.effect)
+            && self.since.max(self.expires) <= now + MOST_LENGTH
+            && (0.0..=1.0).contains(&self.touches)
+    }
+}
+
+/// Whether an effect is one that an action can have.
+#[must_use]
+pub fn is_effect(effect: &Effect) -> bool {
+    match *effect {
+        Effect::Factor { factor, floor } => factor > 0.0 && factor <= 1.0 && floor >= 1,
+        Effect::Limit { rate, burst } => rate > 0.0 && bounded::is_amount(rate) && burst >= 1,
+        Effect::Block => true,
     }
 }
 
@@ -176,8 +189,11 @@ impl Incidents {
     /// Keeps no more than so many, those with an action first, then the latest.
     pub fn keep(&mut self, most: usize) {
         if self.open.len() > most {
-            let mut keys: Vec<(bool, u64, u64)> =
-                self.open.iter().map(|(key, incident)| (incident.action.is_none(), u64::MAX - incident.id, *key)).collect();
+            let mut keys: Vec<(bool, u64, u64)> = self
+                .open
+                .iter()
+                .map(|(key, incident)| (incident.action.is_none(), u64::MAX - incident.id, *key))
+                .collect();
             keys.sort_unstable();
             keys.into_iter().skip(most).for_each(|(.., key)| {
                 self.open.remove(&key);

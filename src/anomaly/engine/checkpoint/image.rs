@@ -4,13 +4,12 @@ use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
+use super::super::SEED;
 use super::super::Settings;
 use super::super::alone::Alone;
 use super::super::domain::{BORN, Domain, Memory, SAMPLED, SECONDS, Traffic};
 use super::super::labels::Labels;
-use super::super::SEED;
 use super::CheckpointError;
-use crate::anomaly::baseline::population::Usual;
 use crate::anomaly::bounded;
 use crate::anomaly::features::client::Brief;
 use crate::anomaly::features::clients::Place;
@@ -47,6 +46,7 @@ pub(super) struct Image<'a> {
     alone: &'a Alone,
     labels: &'a Labels,
     random: [u64; 2],
+    usual_at: Micros,
     since: Micros,
     ticks: u64,
 }
@@ -72,6 +72,7 @@ pub(super) struct Loaded {
     alone: Alone,
     labels: Labels,
     random: [u64; 2],
+    usual_at: Micros,
     since: Micros,
     ticks: u64,
 }
@@ -112,6 +113,7 @@ impl<'a> Image<'a> {
             alone: &domain.alone,
             labels: &domain.labels,
             random: [domain.clients.random(), recent.random.get_seed()],
+            usual_at: domain.usual_at,
             since: domain.since,
             ticks: domain.ticks,
         }
@@ -155,10 +157,7 @@ impl Loaded {
             }
         }
         self.incidents.recount();
-        domain.usual = match now - self.since >= settings.warm_up - Micros::from_secs(10) {
-            true => self.calm.population.usual(),
-            false => Usual::default(),
-        };
+        (domain.usual, domain.usual_at) = (self.calm.population.usual_of(self.usual_at), self.usual_at);
         let [of_clients, of_recent] = self.random;
         domain.clients.go_on(of_clients);
         domain.recent.random.seed(of_recent);
