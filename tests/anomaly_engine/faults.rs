@@ -19,7 +19,7 @@ fn flood(seed: u64) -> Shape {
 }
 
 /// Runs lines through an engine that is not obeyed, on a clock that `wall` makes of the world's seconds.
-fn watch(engine: &mut Engine, lines: impl Iterator<Item = Line>, wall: impl Fn(f64) -> Micros) -> Vec<Event> {
+pub fn watch(engine: &mut Engine, lines: impl Iterator<Item = Line>, wall: impl Fn(f64) -> Micros) -> Vec<Event> {
     let mut events = Vec::new();
     let mut second = 1.0;
     for line in lines {
@@ -32,7 +32,7 @@ fn watch(engine: &mut Engine, lines: impl Iterator<Item = Line>, wall: impl Fn(f
     events
 }
 
-fn acts(events: &[Event]) -> Vec<&Event> {
+pub fn acts(events: &[Event]) -> Vec<&Event> {
     events.iter().filter(|event| matches!(event.kind, Kind::Tighten { .. } | Kind::Block { .. })).collect()
 }
 

@@ -3,6 +3,9 @@
 mod faults;
 mod figures;
 mod goals;
+mod goes_on;
+mod limits;
 mod stand;
 mod travel;
+mod words;
 mod world;

@@ -155,6 +155,11 @@ pub fn enforcing() -> Anomaly {
 
 /// Runs a world through an engine that is obeyed.
 pub fn run(shape: Shape, settings: &Anomaly) -> Outcomes {
+    run_cut(shape, settings, &[])
+}
+
+/// The same with engines that go on from the one before at these seconds.
+pub fn run_cut(shape: Shape, settings: &Anomaly, cuts: &[f64]) -> Outcomes {
     let mut engine = Engine::new(settings);
     let mut service = Service::default();
     let mut outcomes = Outcomes::default();
@@ -181,6 +186,9 @@ pub fn run(shape: Shape, settings: &Anomaly) -> Outcomes {
                 }
             }
             outcomes.events.extend(events);
+            if cuts.contains(&second) {
+                engine = Engine::resume(settings, &engine.checkpoint()).unwrap();
+            }
             second += 1.0;
         }
         let path = template(&line.path);

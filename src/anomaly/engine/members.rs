@@ -37,6 +37,7 @@ impl Domain {
             return;
         }
         if self.surge.is_none()
+            && now >= self.no_surge_before
             && let Some(onset) = onset
         {
             let came = self.recent.born.iter().rev().take_while(|(at, _)| *at >= onset).count();

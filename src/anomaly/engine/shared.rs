@@ -1,5 +1,8 @@
 //! Addresses that users share: what of their requests can be limited without touching the users.
 
+use std::net::IpAddr;
+use std::sync::Arc;
+
 use super::domain::Domain;
 use super::members::group_key;
 use super::upkeep::{Acting, Finding};
@@ -91,7 +94,7 @@ impl Domain {
         let address = address.to_string();
         let Some(Subject::Group(mut attributes)) = wording::subject(group, &self.intake) else { return };
         attributes.push((Attribute::Address, address.into()));
-        let key = group_key(group) ^ place.key.rotate_left(17);
+        let key = shared_key(group, place.key);
         if self.incidents.get(key).is_some_and(|incident| incident.action.is_some()) {
             return;
         }
@@ -109,4 +112,14 @@ impl Domain {
         let rung = if effect == Effect::Block { Rung::Block } else { Rung::Tighten };
         self.act(key, Action { rung, effect, since: now, expires: Micros::ZERO, touches }, acting);
     }
+}
+
+/// The key among incidents of a group behind an address.
+pub(super) fn shared_key(group: Group, address: u64) -> u64 {
+    group_key(group) ^ address.rotate_left(17)
+}
+
+/// The address that a group is behind, if it is.
+pub(super) fn address_of(attributes: &[(Attribute, Arc<str>)]) -> Option<IpAddr> {
+    attributes.iter().find(|(attribute, _)| *attribute == Attribute::Address).and_then(|(_, text)| text.parse().ok())
 }

@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 
 use foldhash::fast::FixedState;
+use serde::{Deserialize, Serialize};
 
 use crate::anomaly::features::names::{Id, OTHER};
 use crate::core::subject::Attribute;
@@ -15,7 +16,7 @@ pub type Values = [Id; 5];
 pub const ANONYMOUS: Id = OTHER + 1;
 
 /// A request, as groups know it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cell {
     /// Country, autonomous system, path, user agent, and whether it names no user ([`ANONYMOUS`]), in the order of
     /// [`Attribute::ALL`].
@@ -25,7 +26,7 @@ pub struct Cell {
 }
 
 /// A conjunction: the values of its attributes, 0 where it does not look.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Group(pub Values);
 
 impl Group {
