@@ -1,7 +1,7 @@
 //! Tidegate: rate limits and external authorization for Envoy and Istio.
 //!
-//! The rooms, from the top; each knows only those below it: [`cli`], [`server`], [`limiter`], [`rules`] and
-//! [`counters`], [`authz`] and [`anomaly`], [`telemetry`], [`config`], [`core`]. Beside them are [`redis`], how Redis is reached, [`tls`]
+//! The rooms, from the top; each knows only those below it: [`cli`], [`server`] and [`replay`], [`limiter`], [`rules`]
+//! and [`counters`], [`authz`] and [`anomaly`], [`telemetry`], [`config`], [`core`]. Beside them are [`redis`], how Redis is reached, [`tls`]
 //! towards servers, [`wire`], the encoding of Protocol Buffers, and [`threads`], which tells the kernel who comes first. `docs/architecture.md` walks through them.
 
 pub mod anomaly;
@@ -12,6 +12,7 @@ pub mod core;
 pub mod counters;
 pub mod limiter;
 pub mod redis;
+pub mod replay;
 pub mod rules;
 pub mod server;
 pub mod telemetry;

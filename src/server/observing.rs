@@ -8,7 +8,7 @@ use super::Context;
 use crate::anomaly::observation::{Observation, Outcome};
 use crate::anomaly::observe::Reader;
 use crate::core::client::Client;
-use crate::core::decision::{Code, Decision};
+use crate::core::decision::Decision;
 use crate::core::descriptor::{Operation, Request};
 
 /// How often buffers are emptied.
@@ -48,11 +48,7 @@ impl Context {
             bytes: None,
             duration: None,
             hits,
-            outcome: match decision.code {
-                Code::Ok => Outcome::Allowed,
-                Code::OverLimit if decision.denied_by_adjustment().is_some() => Outcome::LimitedByAdjustment,
-                Code::OverLimit => Outcome::Limited,
-            },
+            outcome: Outcome::of(decision),
         });
     }
 }
