@@ -12,9 +12,12 @@ const BATCH: usize = 512;
 /// Batches that wait to be taken.
 const WAITING: usize = 8;
 
+#[allow(clippy::vec_box, reason = "the boxes themselves are handed on and used again")]
+type Entries = Vec<Box<Entry>>;
+
 /// Entries, and what comes behind them.
 struct Batch {
-    entries: Vec<Box<Entry>>,
+    entries: Entries,
     /// Lines read so far.
     lines: u64,
     /// Set at the end of the log.
@@ -28,8 +31,8 @@ type End = (Lost, Option<LogError>);
 pub struct Ahead {
     batches: Receiver<Batch>,
     entries: vec::IntoIter<Box<Entry>>,
-    used: Vec<Box<Entry>>,
-    spare: Sender<Vec<Box<Entry>>>,
+    used: Entries,
+    spare: Sender<Entries>,
     progress: Progress,
     lines: u64,
     lost: Lost,
@@ -108,7 +111,7 @@ impl Ahead {
     }
 }
 
-fn read(mut reader: Reader, batches: &SyncSender<Batch>, returned: &Receiver<Vec<Box<Entry>>>) {
+fn read(mut reader: Reader, batches: &SyncSender<Batch>, returned: &Receiver<Entries>) {
     loop {
         returned.try_iter().flatten().for_each(|entry| reader.recycle(entry));
         let mut entries = Vec::with_capacity(BATCH);
