@@ -11,13 +11,14 @@ use process::{texts, tidegate};
 use serde_json::{Value, json};
 use tidegate::anomaly::event::{Event, Kind, Reason};
 use tidegate::anomaly::observation::{Observation, Outcome};
-use tidegate::anomaly::replay::html;
-use tidegate::anomaly::replay::log::Reader;
-use tidegate::anomaly::replay::rules::{Rules, site};
-use tidegate::anomaly::replay::run::{Replayed, Worker, run};
 use tidegate::core::adjustment::Effect;
 use tidegate::core::clock::Micros;
+use tidegate::core::identity::Identities;
 use tidegate::core::subject::{Attribute, Subject};
+use tidegate::replay::enforcement::{Enforcement, site};
+use tidegate::replay::html;
+use tidegate::replay::log::Reader;
+use tidegate::replay::run::{Replayed, Worker, run};
 
 /// Holds `value` against the part of JSON Schema that the schema of reports is written in. A word it does not know
 /// fails, so that nothing of the schema is passed over.
@@ -163,9 +164,9 @@ const NAME: &str = "<script>alert('&\"')</script>";
 const LABEL: &str = "flood<img src=x onerror=alert(1)>";
 
 fn replay(log: String, script: &mut Script) -> (Replayed, Value) {
-    let mut reader = Reader::new(Cursor::new(log), None).unwrap();
-    let mut rules = Rules::new(site().unwrap()).unwrap();
-    let replayed = run(&mut reader, script, &mut rules, |_| {}).unwrap();
+    let reader = Reader::new(Cursor::new(log), None).unwrap();
+    let mut rules = Enforcement::new(site().unwrap(), Identities::default()).unwrap();
+    let replayed = run(reader, script, &mut rules, |_| {}).unwrap();
     let report = serde_json::to_value(&replayed.report).unwrap();
     valid(&report).unwrap();
     (replayed, report)

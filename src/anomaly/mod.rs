@@ -18,6 +18,5 @@ pub mod model;
 pub mod observation;
 pub mod observe;
 pub mod policy;
-pub mod replay;
 pub mod simulate;
 pub mod surge;

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use crate::core::clock::Micros;
+use crate::core::decision::{Code, Decision};
 
 /// One request, as far as its source tells: a decision knows what descriptors hold, the access log knows how the request
 /// ended.
@@ -50,4 +51,16 @@ pub enum Outcome {
     Limited,
     /// It would have passed but for an adjustment.
     LimitedByAdjustment,
+}
+
+impl Outcome {
+    /// What a decision says.
+    #[must_use]
+    pub fn of(decision: &Decision<'_>) -> Self {
+        match decision.code {
+            Code::Ok => Self::Allowed,
+            Code::OverLimit if decision.denied_by_adjustment().is_some() => Self::LimitedByAdjustment,
+            Code::OverLimit => Self::Limited,
+        }
+    }
 }

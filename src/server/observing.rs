@@ -10,7 +10,7 @@ use crate::anomaly::geo::Geo;
 use crate::anomaly::observation::{Observation, Outcome};
 use crate::anomaly::observe::Reader;
 use crate::core::client::Client;
-use crate::core::decision::{Code, Decision};
+use crate::core::decision::Decision;
 use crate::core::descriptor::{Operation, Request};
 
 /// How often buffers are emptied.
@@ -54,11 +54,7 @@ impl Context {
             bytes: None,
             duration: None,
             hits,
-            outcome: match decision.code {
-                Code::Ok => Outcome::Allowed,
-                Code::OverLimit if decision.denied_by_adjustment().is_some() => Outcome::LimitedByAdjustment,
-                Code::OverLimit => Outcome::Limited,
-            },
+            outcome: Outcome::of(decision),
         });
     }
 }

@@ -11,15 +11,15 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::anomaly::engine::Engine;
 use crate::anomaly::geo::Databases;
-use crate::anomaly::replay::html;
-use crate::anomaly::replay::log::{Format, Lost, Reader};
-use crate::anomaly::replay::rules::{Rules, site};
-use crate::anomaly::replay::run::{Replayed, run as replay};
 use crate::cli::descriptor::plain;
 use crate::cli::print;
 use crate::config::anomaly::Geo;
 use crate::config::{self, Config, LoadOptions};
 use crate::core::spec::DomainSpec;
+use crate::replay::enforcement::{Enforcement, site};
+use crate::replay::html;
+use crate::replay::log::{Ahead, Format, Reader, TOLERANCE};
+use crate::replay::run::{Replayed, run as replay};
 use crate::rules::files::{self, Sources};
 
 /// Run a log of requests through the anomaly worker, in virtual time
@@ -37,7 +37,7 @@ pub struct Args {
     /// The log; - is standard input; may be packed by gzip
     #[arg(long, short, value_name = "FILE")]
     input: PathBuf,
-    /// How its lines are written; auto looks at the first
+    /// How its lines are written; auto looks at the first good one
     #[arg(long, value_enum, default_value_t)]
     format: Lines,
     /// A YAML file with settings, as of `tidegate serve`
@@ -65,7 +65,7 @@ pub struct Args {
 
 #[derive(Clone, Copy, Debug, Default, clap::ValueEnum)]
 enum Lines {
-    /// What the first line looks like
+    /// What the first good line looks like
     #[default]
     Auto,
     /// A JSON object a line
@@ -78,10 +78,13 @@ enum Lines {
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let options = LoadOptions { file: args.config.clone(), ..LoadOptions::from_process() };
     let config = Config::load(&options)?.config;
-    let mut rules = Rules::new(domain(args, &config)?).map_err(|errors| match errors.into_iter().next() {
-        Some(error) => anyhow::anyhow!("--rules: {error}"),
-        None => anyhow::anyhow!("--rules: they do not compile"),
-    })?;
+    let mut rules =
+        Enforcement::new(domain(args, &config)?, config.anomaly.identities()).map_err(|errors| {
+            match errors.into_iter().next() {
+                Some(error) => anyhow::anyhow!("--rules: {error}"),
+                None => anyhow::anyhow!("--rules: they do not compile"),
+            }
+        })?;
     if rules.asks_nothing() {
         bail!(
             "--rules: no line of a log can meet any of these rules; their keys are {}, and a log tells user_id, \
@@ -101,18 +104,18 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let databases = Databases::load(&geo)?;
     let name = args.input.display().to_string();
     let reader = Reader::open(&args.input, format).with_context(|| format!("--input {name}"))?;
-    let mut reader = reader.with_locate(databases);
+    let reader = reader.with_locate(databases);
     // Who replays wants to see what would have been.
     let mut engine = Engine::new(&config::anomaly::Anomaly { shadow: false, ..config.anomaly });
-    let bar = progress_bar(reader.size());
+    let bar = progress_bar(reader.progress().size());
     let started = Instant::now();
-    let show = |reader: &Reader| {
-        bar.set_position(reader.position());
-        bar.set_message(format!("{} lines", reader.lines()));
+    let show = |log: &Ahead| {
+        bar.set_position(log.progress().position());
+        bar.set_message(format!("{} lines", log.lines()));
     };
-    let replayed = replay(&mut reader, &mut engine, &mut rules, show);
+    let replayed = replay(reader, &mut engine, &mut rules, show);
     bar.finish_and_clear();
-    let replayed = replayed.with_context(|| format!("--input {name}"))?;
+    let mut replayed = replayed.with_context(|| format!("--input {name}"))?;
     if let Some(path) = &args.report {
         let json = serde_json::to_vec_pretty(&replayed.report)?;
         write("--report", path, &json)?;
@@ -120,7 +123,10 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     if let Some(path) = &args.html {
         write("--html", path, html::page(&name, &replayed).as_bytes())?;
     }
-    print(&summary(&replayed, &reader.lost(), rules.unknown_keys(), started.elapsed()))?;
+    print(&summary(&replayed, rules.unknown_keys(), started.elapsed()))?;
+    if let Some(error) = replayed.broken.take() {
+        return Err(error).with_context(|| format!("--input {name}: only what comes before was replayed"));
+    }
     Ok(ExitCode::SUCCESS)
 }
 
@@ -163,8 +169,8 @@ fn progress_bar(size: Option<u64>) -> ProgressBar {
 
 // Writing to a String cannot fail, so its results are dropped below.
 
-fn summary(replayed: &Replayed, lost: &Lost, unknown: &[String], elapsed: Duration) -> String {
-    let report = &replayed.report;
+fn summary(replayed: &Replayed, unknown: &[String], elapsed: Duration) -> String {
+    let (report, lost) = (&replayed.report, &replayed.lost);
     let speed = report.lines as f64 / elapsed.as_secs_f64().max(1e-9);
     let mut text = format!(
         "{} lines, {:.0} s of traffic, replayed in {:.1} s ({speed:.0} lines/s)\n",
@@ -177,7 +183,12 @@ fn summary(replayed: &Replayed, lost: &Lost, unknown: &[String], elapsed: Durati
         lost.told.iter().for_each(|bad| _ = writeln!(text, "  {}", plain(&bad.to_string())));
     }
     if lost.late > 0 {
-        let _ = writeln!(text, "lines left out, more than 5 s out of order: {}; sort the log by time", lost.late);
+        let _ = writeln!(
+            text,
+            "lines left out, more than {} s out of order: {}; sort the log by time",
+            TOLERANCE.0 / 1_000_000,
+            lost.late
+        );
     }
     if !unknown.is_empty() {
         let keys = unknown.iter().map(|key| plain(key)).collect::<Vec<_>>().join(", ");

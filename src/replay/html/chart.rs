@@ -1,5 +1,6 @@
 //! Charts as SVG.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use super::super::timeline::Timeline;
@@ -12,8 +13,9 @@ const HEIGHT: f64 = 200.0;
 /// Room for the scale.
 const LEFT: f64 = 50.0;
 const BOTTOM: f64 = 20.0;
-/// The most dots.
-const MAX_DOTS: usize = 3_000;
+/// The most dots, and how near two of one kind can be.
+const MAX_DOTS: usize = 6_000;
+const GRAIN: f64 = 2.0;
 
 /// Kinds of events, and their colours.
 pub(super) const KINDS: [(&str, &str); 5] =
@@ -44,31 +46,42 @@ pub(super) fn areas(timeline: &Timeline, series: &[(&str, String, Vec<f64>)]) ->
     svg
 }
 
-/// A dot for each event: when, and the score.
+/// A dot for each event: when, and the score. Those that would cover each other are one.
 pub(super) fn events(timeline: &Timeline, events: &[Event]) -> String {
-    let mut svg = frame(timeline, 1.0);
     let span = (timeline.end() - timeline.start).0.max(1) as f64;
-    for event in events.iter().take(MAX_DOTS) {
-        let x = LEFT + (WIDTH - LEFT) * ((event.at - timeline.start).0 as f64 / span).min(1.0);
-        let y = HEIGHT - HEIGHT * event.score.clamp(0.0, 1.0);
-        let (_, colour) = KINDS[match event.kind {
+    let mut dots: BTreeMap<[usize; 3], (&Event, u64)> = BTreeMap::new();
+    for event in events {
+        let x = (WIDTH - LEFT) * ((event.at - timeline.start).0 as f64 / span).min(1.0);
+        let y = HEIGHT * event.score.clamp(0.0, 1.0);
+        let kind = match event.kind {
             Kind::Flag => 0,
             Kind::Tighten { .. } => 1,
             Kind::Block { .. } => 2,
             Kind::Held => 3,
             Kind::Release => 4,
-        }];
+        };
+        dots.entry([(x / GRAIN) as usize, (y / GRAIN) as usize, kind]).or_insert((event, 0)).1 += 1;
+    }
+    let mut svg = frame(timeline, 1.0);
+    for ([x, y, kind], (event, count)) in dots.iter().take(MAX_DOTS) {
         let _ = write!(
             svg,
-            "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"4\" style=\"fill:var({colour})\"><title>{} {}: {}</title></circle>",
+            "<circle cx=\"{:.1}\" cy=\"{:.1}\" r=\"4\" style=\"fill:var({})\"><title>{} {}: {}",
+            LEFT + *x as f64 * GRAIN,
+            HEIGHT - *y as f64 * GRAIN,
+            KINDS[*kind].1,
             time(event.at, "%H:%M:%S"),
             Escaped(&event.subject),
             Escaped(done(event)),
         );
+        if *count > 1 {
+            let _ = write!(svg, " (and {} more)", count - 1);
+        }
+        svg.push_str("</title></circle>");
     }
     svg.push_str("</svg>\n");
-    if events.len() > MAX_DOTS {
-        let _ = writeln!(svg, "<p class=\"faint\">the first {MAX_DOTS} of {} events</p>", events.len());
+    if dots.len() > MAX_DOTS {
+        let _ = writeln!(svg, "<p class=\"faint\">the first {MAX_DOTS} of {} dots</p>", dots.len());
     }
     svg
 }

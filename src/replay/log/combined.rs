@@ -33,7 +33,7 @@ pub(super) fn parse(line: &[u8], entry: &mut Entry) -> Result<(), LineError> {
 
     let mut numbers = rest.trim_ascii_start().splitn(3, ' ');
     let status = numbers.next().filter(|status| !status.is_empty()).ok_or_else(|| missing("status"))?;
-    entry.status = number(status, "status")?;
+    entry.set_status(number(status, "status")?)?;
     entry.bytes = number(numbers.next().ok_or_else(|| missing("bytes"))?, "bytes")?;
     let Some(rest) = numbers.next().filter(|rest| !rest.trim_ascii().is_empty()) else { return Ok(()) };
     let (_, rest) = quoted(rest).ok_or_else(|| missing("referer"))?;

@@ -1,8 +1,9 @@
 //! Logs of requests: lines in one of two formats, read once, in order of time.
 //!
-//! A line that cannot be read is counted and told, and the rest of the log is read. Lines may be up to five seconds out
+//! A line that cannot be read is counted and told, and the rest of the log is read. Lines may be up to ten seconds out
 //! of order, as servers write a line when the response ends; they are sorted in a bounded buffer.
 
+mod ahead;
 mod combined;
 mod entry;
 mod jsonl;
@@ -19,12 +20,16 @@ use flate2::read::MultiGzDecoder;
 
 use crate::core::locate::Locate;
 
+pub use ahead::Ahead;
 pub use entry::{Entry, LineError};
 use lines::{Line, Lines};
 use order::Sorter;
+pub use order::TOLERANCE;
 
 /// The longest line, bytes.
 pub const MAX_LINE: usize = 64 * 1024;
+/// Some editors begin a file with it.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 /// How many bad lines are told of; the others are only counted.
 pub const MAX_TOLD: usize = 5;
 
@@ -95,21 +100,25 @@ pub struct Lost {
     pub bad: u64,
     /// The first of them.
     pub told: Vec<BadLine>,
-    /// Lines left out because they were more than five seconds out of order.
+    /// Lines left out because they were more than ten seconds out of order.
     pub late: u64,
 }
 
 /// Reads a log.
 pub struct Reader {
     lines: Lines<Box<dyn Read + Send>>,
+    /// Known from the first good line on.
     format: Option<Format>,
+    tried: Format,
     sorter: Sorter,
     count: u64,
     good: u64,
     bad: u64,
     told: Vec<BadLine>,
-    position: Arc<AtomicU64>,
-    size: Option<u64>,
+    progress: Progress,
+    ended: bool,
+    /// Why the log could not be read to its end.
+    broken: Option<io::Error>,
     locate: Option<Box<dyn Locate>>,
 }
 
@@ -120,7 +129,7 @@ impl std::fmt::Debug for Reader {
 }
 
 impl Reader {
-    /// Reads a file; `-` is standard input. Files that gzip made are unpacked. Without `format` the first line tells.
+    /// Reads a file; `-` is standard input. Files that gzip made are unpacked. Without `format` the first good line tells.
     ///
     /// # Errors
     /// When the file cannot be opened.
@@ -129,8 +138,10 @@ impl Reader {
             return Self::new(io::stdin(), format);
         }
         let file = File::open(path)?;
-        let size = file.metadata()?.len();
-        Ok(Self { size: Some(size), ..Self::new(file, format)? })
+        let metadata = file.metadata()?;
+        let mut reader = Self::new(file, format)?;
+        reader.progress.size = metadata.is_file().then_some(metadata.len());
+        Ok(reader)
     }
 
     /// Reads from `source`.
@@ -138,18 +149,20 @@ impl Reader {
     /// # Errors
     /// When its beginning cannot be read.
     pub fn new(source: impl Read + Send + 'static, format: Option<Format>) -> io::Result<Self> {
-        let position = Arc::new(AtomicU64::new(0));
-        let source = unpacked(Counted { source, position: position.clone() })?;
+        let progress = Progress::default();
+        let source = unpacked(Counted { source, progress: progress.clone() })?;
         Ok(Self {
             lines: Lines::new(source),
             format,
+            tried: format.unwrap_or(Format::Jsonl),
             sorter: Sorter::default(),
             count: 0,
             good: 0,
             bad: 0,
             told: Vec::new(),
-            position,
-            size: None,
+            progress,
+            ended: false,
+            broken: None,
             locate: None,
         })
     }
@@ -164,23 +177,32 @@ impl Reader {
     /// The next request.
     ///
     /// # Errors
-    /// When the log cannot be read; at its end, also when nothing of it could be.
+    /// When the log cannot be read on, behind everything that could be; at its end, also when nothing of it could be.
     pub fn read(&mut self) -> Result<Option<Box<Entry>>, LogError> {
         loop {
             if let Some(entry) = self.sorter.pop() {
                 return Ok(Some(entry));
             }
-            let Some((number, line)) = self.lines.next()? else {
-                if self.good == 0 {
-                    return Err(self.nothing());
+            if self.ended {
+                return self.broken.take().map_or(Ok(None), |error| Err(error.into()));
+            }
+            let (number, line) = match self.lines.next() {
+                Ok(Some(line)) => line,
+                Ok(None) if self.good == 0 => return Err(self.nothing()),
+                end => {
+                    (self.ended, self.broken) = (true, end.err());
+                    self.sorter.finish();
+                    continue;
                 }
-                self.sorter.finish();
-                return Ok(self.sorter.pop());
             };
             self.count += 1;
             let mut entry = self.sorter.spare();
             let parsed = match line {
-                Line::Text(text) => self.format.get_or_insert_with(|| Format::of(text)).parse(text, &mut entry),
+                Line::Text(text) => {
+                    let text = if number == 1 { text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text) } else { text };
+                    self.tried = self.format.unwrap_or_else(|| Format::of(text));
+                    self.tried.parse(text, &mut entry)
+                }
                 Line::TooLong => Err(LineError::new("line", format!("longer than {MAX_LINE} bytes"))),
             };
             match parsed {
@@ -190,6 +212,7 @@ impl Reader {
                         entry.country = entry.country.or_else(|| locate.country(address));
                         entry.asn = entry.asn.or_else(|| locate.asn(address));
                     }
+                    self.format = Some(self.tried);
                     self.sorter.push(entry);
                 }
                 Err(error) => {
@@ -213,7 +236,7 @@ impl Reader {
             None => LogError::Empty,
             Some(first) => LogError::NothingReadable {
                 lines: self.bad,
-                format: if self.format == Some(Format::Combined) { "combined" } else { "jsonl" },
+                format: if self.tried == Format::Combined { "combined" } else { "jsonl" },
                 first: first.clone(),
             },
         }
@@ -225,6 +248,27 @@ impl Reader {
         self.count
     }
 
+    /// How far the file has been read.
+    #[must_use]
+    pub fn progress(&self) -> Progress {
+        self.progress.clone()
+    }
+
+    /// What could not be used so far.
+    #[must_use]
+    pub fn lost(&self) -> Lost {
+        Lost { bad: self.bad, told: self.told.clone(), late: self.sorter.late() }
+    }
+}
+
+/// How far a file has been read; clones go on with it.
+#[derive(Clone, Debug, Default)]
+pub struct Progress {
+    position: Arc<AtomicU64>,
+    size: Option<u64>,
+}
+
+impl Progress {
     /// Bytes read of the file so far.
     #[must_use]
     pub fn position(&self) -> u64 {
@@ -236,24 +280,18 @@ impl Reader {
     pub const fn size(&self) -> Option<u64> {
         self.size
     }
-
-    /// What could not be used so far.
-    #[must_use]
-    pub fn lost(&self) -> Lost {
-        Lost { bad: self.bad, told: self.told.clone(), late: self.sorter.late() }
-    }
 }
 
 /// Counts what is read.
 struct Counted<R> {
     source: R,
-    position: Arc<AtomicU64>,
+    progress: Progress,
 }
 
 impl<R: Read> Read for Counted<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.source.read(buffer)?;
-        self.position.fetch_add(read as u64, Ordering::Relaxed);
+        self.progress.position.fetch_add(read as u64, Ordering::Relaxed);
         Ok(read)
     }
 }
@@ -274,6 +312,7 @@ mod tests {
     use super::*;
     use crate::anomaly::geo::Databases;
     use crate::config::anomaly::Geo as Settings;
+    use crate::core::clock::Micros;
 
     fn read(text: impl Into<Vec<u8>>) -> Result<(Vec<u64>, Lost), LogError> {
         let mut reader = Reader::new(Cursor::new(text.into()), None).unwrap();
@@ -320,11 +359,15 @@ mod tests {
     }
 
     #[test]
-    fn the_first_line_tells_the_format() {
+    fn the_first_good_line_tells_the_format() {
         let combined = "192.0.2.7 - - [01/Jan/1970:00:00:09 +0000] \"GET / HTTP/1.1\" 200 1\n";
         assert_eq!(read(format!("\n{combined}")).unwrap().0, [9]);
         let (seconds, lost) = read(format!("{combined}{THREE}")).unwrap();
         assert_eq!((seconds, lost.bad), (vec![9], 3));
+        let (seconds, lost) = read(format!("\u{feff}{THREE}")).unwrap();
+        assert_eq!((seconds.len(), lost.bad), (3, 0));
+        let (seconds, lost) = read(format!("# a heading\n{THREE}")).unwrap();
+        assert_eq!((seconds.len(), lost.bad), (3, 1));
     }
 
     #[test]
@@ -333,6 +376,20 @@ mod tests {
         packed.write_all(THREE.as_bytes()).unwrap();
         assert_eq!(read(packed.finish().unwrap()).unwrap().0, [1, 2, 3]);
         assert!(matches!(read(vec![0x1f, 0x8b, 8, 0, 0]), Err(LogError::Io(_))));
+    }
+
+    #[test]
+    fn what_comes_before_a_break_is_read() {
+        let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::none());
+        packed.write_all(THREE.as_bytes()).unwrap();
+        let mut packed = packed.finish().unwrap();
+        packed.truncate(packed.len() - 4);
+        let mut reader = Reader::new(Cursor::new(packed), None).unwrap();
+        for second in 1..=3 {
+            assert_eq!(reader.read().unwrap().unwrap().at, Micros::from_secs(second));
+        }
+        assert!(matches!(reader.read(), Err(LogError::Io(_))));
+        assert!(reader.read().unwrap().is_none(), "it is told once");
     }
 
     #[test]

@@ -3,14 +3,16 @@
 use hashbrown::HashMap;
 
 use super::enforcement::Enforcement;
-use super::log::{Entry, LogError, Reader};
+use super::log::{Ahead, Entry, LogError, Lost, Reader};
 use super::report::Report;
 use super::subjects::BySubject;
 use super::timeline::Timeline;
 use crate::anomaly::engine::Engine;
 use crate::anomaly::event::{Event, Kind};
 use crate::anomaly::observation::Observation;
+use crate::core::adjustment::set::AdjustmentSet;
 use crate::core::adjustment::{Adjustment, Effect};
+use crate::core::client::{MAX_USER, MAX_USER_AGENT, short_name, short_path};
 use crate::core::clock::Micros;
 use crate::core::subject::Subject;
 
@@ -50,7 +52,7 @@ impl Worker for Engine {
 }
 
 /// What happened in a replay.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Replayed {
     /// For programs.
     pub report: Report,
@@ -60,46 +62,62 @@ pub struct Replayed {
     pub events: Vec<Event>,
     /// Events beyond that.
     pub events_left_out: u64,
+    /// What of the log could not be used.
+    pub lost: Lost,
+    /// Why the log could not be read to its end, when it could not.
+    pub broken: Option<LogError>,
 }
 
-/// Replays a log. `progress` is called now and then.
+/// Replays a log, which is read on a thread of its own. `progress` is called now and then.
 ///
 /// # Errors
-/// When the log cannot be read.
+/// When nothing of the log can be read. Where it breaks off later, what comes before is replayed.
 pub fn run(
-    reader: &mut Reader,
+    reader: Reader,
     worker: &mut impl Worker,
-    enforcement: &mut impl Enforcement,
-    mut progress: impl FnMut(&Reader),
+    enforcement: &mut Enforcement,
+    mut progress: impl FnMut(&Ahead),
 ) -> Result<Replayed, LogError> {
+    let mut log = Ahead::new(reader)?;
     let domain = enforcement.domain().to_owned();
     let mut wheel =
         Wheel { worker, enforcement, tick: None, actions: Actions::default(), flagged: BySubject::default() };
-    let mut replayed =
-        Replayed { report: Report::default(), timeline: Timeline::default(), events: Vec::new(), events_left_out: 0 };
+    let mut replayed = Replayed::default();
+    let mut entries: u64 = 0;
     let mut first = None;
     let mut last = Micros::ZERO;
-    while let Some(entry) = reader.read()? {
+    loop {
+        let entry = match log.read() {
+            Ok(Some(entry)) => entry,
+            Ok(None) => break,
+            Err(error) if first.is_none() => return Err(error),
+            Err(error) => {
+                replayed.broken = Some(error);
+                break;
+            }
+        };
         first.get_or_insert(entry.at);
         last = entry.at;
         wheel.turn_to(entry.at, &mut replayed);
         wheel.serve(&entry, &domain, &mut replayed);
-        reader.recycle(entry);
-        if reader.lines().is_multiple_of(STEP) {
-            progress(reader);
+        log.recycle(entry);
+        entries += 1;
+        if entries.is_multiple_of(STEP) {
+            progress(&log);
         }
     }
     // The last interval ends after the last line.
     wheel.turn_to(last + wheel.worker.interval(), &mut replayed);
-    progress(reader);
-    replayed.report.lines = reader.lines();
+    progress(&log);
+    replayed.report.lines = log.lines();
+    replayed.lost = log.lost();
     replayed.report.span_s = (last - first.unwrap_or(last)).0 as f64 / 1e6;
     Ok(replayed)
 }
 
-struct Wheel<'a, W, E> {
+struct Wheel<'a, W> {
     worker: &'a mut W,
-    enforcement: &'a mut E,
+    enforcement: &'a mut Enforcement,
     /// The end of the present interval.
     tick: Option<Micros>,
     actions: Actions,
@@ -113,7 +131,7 @@ struct Noted {
     action: Option<Micros>,
 }
 
-impl<W: Worker, E: Enforcement> Wheel<'_, W, E> {
+impl<W: Worker> Wheel<'_, W> {
     /// Ends every interval up to `now`.
     fn turn_to(&mut self, now: Micros, replayed: &mut Replayed) {
         let interval = self.worker.interval().0.max(1);
@@ -124,8 +142,8 @@ impl<W: Worker, E: Enforcement> Wheel<'_, W, E> {
             for event in self.worker.tick(tick) {
                 self.happen(event, replayed);
             }
-            if let Some(adjustments) = self.actions.changed() {
-                self.enforcement.adjust(&adjustments);
+            if let Some(adjustments) = self.actions.changed(tick) {
+                self.enforcement.adjust(adjustments);
             }
             tick = tick + Micros(interval);
             if tick - quiet_since > QUIET {
@@ -157,7 +175,16 @@ impl<W: Worker, E: Enforcement> Wheel<'_, W, E> {
 
     fn serve(&mut self, entry: &Entry, domain: &str, replayed: &mut Replayed) {
         let outcome = self.enforcement.decide(entry);
-        self.worker.observe(&entry.observation(domain, outcome));
+        // The engine knows clients by their short forms, as those who leave observations of a server do.
+        let user = entry.user().map(|user| short_name(user, MAX_USER));
+        let user_agent = entry.user_agent().map(|agent| short_name(agent, MAX_USER_AGENT));
+        let whole = entry.observation(domain, outcome);
+        self.worker.observe(&Observation {
+            user: user.as_deref(),
+            path: short_path(whole.path),
+            user_agent: user_agent.as_deref(),
+            ..whole
+        });
         replayed.timeline.add(entry.at, entry.label(), outcome);
         let Some(label) = entry.label() else { return };
         let labels = &mut replayed.report.labels;
@@ -168,7 +195,7 @@ impl<W: Worker, E: Enforcement> Wheel<'_, W, E> {
         let Some(figures) = labels.get_mut(label) else { return };
         figures.count(entry.at, outcome);
         if self.flagged.len() > 0 {
-            self.flagged.of(entry, |_, noted| figures.note(noted.flag, noted.action));
+            self.flagged.of(entry, |noted| figures.note(noted.flag, noted.action));
         }
     }
 }
@@ -192,8 +219,6 @@ impl Actions {
             Kind::Flag | Kind::Held => return,
         };
         self.dirty = true;
-        // Those that have ended need no room.
-        self.in_force.retain(|_, adjustment| adjustment.expires > event.at);
         let adjustment = Adjustment {
             id: event.incident.to_string().into(),
             subject: event.subject.clone(),
@@ -206,7 +231,12 @@ impl Actions {
     }
 
     /// All that are in force, if they are others than before.
-    fn changed(&mut self) -> Option<Vec<Adjustment>> {
-        std::mem::take(&mut self.dirty).then(|| self.in_force.values().cloned().collect())
+    fn changed(&mut self, now: Micros) -> Option<AdjustmentSet> {
+        if !std::mem::take(&mut self.dirty) {
+            return None;
+        }
+        // Those that have ended need no room.
+        self.in_force.retain(|_, adjustment| adjustment.expires > now);
+        Some(AdjustmentSet::new(self.in_force.values().cloned()))
     }
 }

@@ -6,9 +6,14 @@ use super::entry::Entry;
 use crate::core::clock::Micros;
 
 /// How far a line may be out of order.
-pub(super) const TOLERANCE: Micros = Micros::from_secs(5);
+pub const TOLERANCE: Micros = Micros::from_secs(10);
 /// The most entries that wait for earlier ones; with more, the earliest goes on.
-const MAX_HELD: usize = 65_536;
+const MAX_HELD: usize = 131_072;
+/// The most bytes of text that wait; with more, the earliest goes on.
+const MAX_HELD_BYTES: usize = 128 << 20;
+/// The most entries kept to be used again, and the most bytes of each.
+const MAX_SPARE: usize = 16_384;
+const MAX_SPARE_BYTES: usize = 2_048;
 /// A line that is so much later than all before is only believed when the next one is as late: one wrong clock would
 /// make all others late.
 const JUMP: Micros = Micros::from_secs(86_400);
@@ -18,6 +23,7 @@ const JUMP: Micros = Micros::from_secs(86_400);
 pub(super) struct Sorter {
     /// In order.
     held: VecDeque<Box<Entry>>,
+    held_bytes: usize,
     newest: Option<Micros>,
     released: Micros,
     /// A line that jumped, until another agrees.
@@ -52,6 +58,7 @@ impl Sorter {
             self.late += 1;
             return self.recycle(entry);
         }
+        self.held_bytes += entry.bytes_held();
         if self.held.back().is_none_or(|last| last.at <= entry.at) {
             self.held.push_back(entry);
         } else {
@@ -63,13 +70,17 @@ impl Sorter {
     /// The earliest, when none that comes can be earlier.
     pub(super) fn pop(&mut self) -> Option<Box<Entry>> {
         let first = self.held.front()?.at;
-        let ready =
-            self.finished || self.held.len() > MAX_HELD || self.newest.is_some_and(|newest| first + TOLERANCE < newest);
+        let ready = self.finished
+            || self.held.len() > MAX_HELD
+            || self.held_bytes > MAX_HELD_BYTES
+            || self.newest.is_some_and(|newest| first + TOLERANCE < newest);
         if !ready {
             return None;
         }
         self.released = first;
-        self.held.pop_front()
+        let entry = self.held.pop_front()?;
+        self.held_bytes -= entry.bytes_held();
+        Some(entry)
     }
 
     /// There are no more.
@@ -94,7 +105,7 @@ impl Sorter {
 
     /// Takes an entry for [`Sorter::spare`].
     pub(super) fn recycle(&mut self, entry: Box<Entry>) {
-        if self.spare.len() < 1024 {
+        if self.spare.len() < MAX_SPARE && entry.bytes_held() <= MAX_SPARE_BYTES {
             self.spare.push(entry);
         }
     }
@@ -134,7 +145,7 @@ mod tests {
 
     #[test]
     fn lines_that_come_too_late_are_counted() {
-        assert_eq!(sorted(&[10, 11, 20, 14, 15, 21]), (vec![10, 11, 15, 20, 21], 1));
+        assert_eq!(sorted(&[10, 11, 25, 14, 15, 26]), (vec![10, 11, 15, 25, 26], 1));
     }
 
     #[test]
@@ -156,5 +167,21 @@ mod tests {
             assert!(sorter.held.len() <= MAX_HELD);
         }
         assert_eq!(sorter.late(), 0);
+    }
+
+    #[test]
+    fn long_lines_that_wait_are_bounded_too() {
+        let mut sorter = Sorter::default();
+        let long = "u".repeat(64 * 1024);
+        for _ in 0..2 * MAX_HELD_BYTES / long.len() {
+            let mut entry = entry(7);
+            entry.set(super::super::entry::Field::User, &long);
+            sorter.push(entry);
+            while let Some(entry) = sorter.pop() {
+                sorter.recycle(entry);
+            }
+            assert!(sorter.held_bytes <= MAX_HELD_BYTES);
+        }
+        assert!(sorter.held.len() < MAX_HELD_BYTES / long.len() + 1 && sorter.spare.is_empty());
     }
 }

@@ -1,9 +1,10 @@
 //! One request of a log.
 
 use std::borrow::Cow;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use crate::anomaly::observation::{Observation, Outcome};
+use crate::core::client::Client;
 use crate::core::clock::Micros;
 
 /// Wall times of logs are before the year 10000; a time in milliseconds is not.
@@ -68,9 +69,17 @@ impl Entry {
         self.set(Field::Path, &target[..end]);
     }
 
-    /// Sets the address, in its canonical form.
+    /// Sets the status; where there was no response, 0 is logged.
+    pub(super) fn set_status(&mut self, status: Option<u64>) -> Result<(), LineError> {
+        let Some(status) = status.filter(|status| *status != 0) else { return Ok(()) };
+        let wrong = || LineError::new("status", format!("{status} is not the status of a response"));
+        self.status = Some(u16::try_from(status).ok().filter(|status| *status < 1_000).ok_or_else(wrong)?);
+        Ok(())
+    }
+
+    /// Sets the address, in its canonical form. A port behind it is left out.
     pub(super) fn set_address(&mut self, field: &'static str, text: &str) -> Result<(), LineError> {
-        match text.parse::<IpAddr>() {
+        match text.parse().or_else(|_| text.parse().map(|socket: SocketAddr| socket.ip())) {
             Ok(address) => self.address = Some(address.to_canonical()),
             Err(_) => return Err(LineError::value(field, text, "an IPv4 or IPv6 address like 192.0.2.1")),
         }
@@ -93,6 +102,11 @@ impl Entry {
         }
         self.set(Field::Label, label);
         Ok(())
+    }
+
+    /// The memory that its texts hold.
+    pub(super) const fn bytes_held(&self) -> usize {
+        self.text.capacity()
     }
 
     fn get(&self, field: Field) -> Option<&str> {
@@ -129,12 +143,10 @@ impl Entry {
         self.get(Field::Label)
     }
 
-    /// What the worker sees of it.
+    /// Who makes the request.
     #[must_use]
-    pub fn observation<'a>(&'a self, domain: &'a str, outcome: Outcome) -> Observation<'a> {
-        Observation {
-            at: self.at,
-            domain,
+    pub fn client(&self) -> Client<'_> {
+        Client {
             user: self.user(),
             address: self.address,
             method: self.method().unwrap_or_default(),
@@ -142,6 +154,23 @@ impl Entry {
             user_agent: self.user_agent(),
             country: self.country,
             asn: self.asn,
+        }
+    }
+
+    /// What the worker sees of it.
+    #[must_use]
+    pub fn observation<'a>(&'a self, domain: &'a str, outcome: Outcome) -> Observation<'a> {
+        let Client { user, address, method, path, user_agent, country, asn } = self.client();
+        Observation {
+            at: self.at,
+            domain,
+            user,
+            address,
+            method,
+            path,
+            user_agent,
+            country,
+            asn,
             status: self.status,
             bytes: self.bytes,
             duration: None,
