@@ -66,8 +66,11 @@ impl Domain {
                     self.climb(*place, found, &strangeness, &vector, count, acting);
                 }
             }
-            if calm {
-                self.learn_calm(*place, count, now);
+            // The beginning of a flood looks calm for a second.
+            let count = if calm { count } else { 0 };
+            let before = self.clients.get_mut(*place).map(|client| std::mem::replace(&mut client.pending, count));
+            if let Some(before) = before.filter(|before| calm && *before > 0) {
+                self.learn_calm(*place, before, now);
             }
         }
         self.recent.active = active;

@@ -117,6 +117,8 @@ pub struct Client {
     pub behind: u64,
     /// Intervals in a row in which it was strange.
     pub strange: u8,
+    /// Requests of the last second in which it was calm: the next tells whether they count as calm traffic.
+    pub pending: u32,
     /// Seconds in a row in which it made a large part of the usual traffic.
     pub heavy: u8,
     /// Of an address: users that are no attackers were seen behind it when it was blocked.
@@ -167,6 +169,7 @@ impl Client {
             calm: Count::default(),
             behind: 0,
             strange: 0,
+            pending: 0,
             heavy: 0,
             shared: false,
             suspected: false,

@@ -154,6 +154,7 @@ impl Client {
             calm: brief.calm,
             behind: brief.behind,
             strange: brief.strange,
+            pending: 0,
             heavy: 0,
             shared: brief.shared,
             suspected: brief.suspected,
