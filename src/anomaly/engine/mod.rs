@@ -46,7 +46,7 @@ const SEED: u64 = 0x7469_6465;
 /// Sees requests, and says once an interval what it makes of them. It has no clock and does no I/O.
 ///
 /// Its memory is bounded: for each of `max_domains` domains, `max_clients` clients of about 600 bytes, as many incidents
-/// as actions (about 500 bytes each), and 5 MB for the rest.
+/// as actions (about 700 bytes each), and 7 MB for the rest.
 #[derive(Debug)]
 pub struct Engine {
     settings: Settings,
