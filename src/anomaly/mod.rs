@@ -19,3 +19,4 @@ pub mod policy;
 pub mod replay;
 pub mod simulate;
 pub mod surge;
+pub mod worker;

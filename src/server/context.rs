@@ -11,6 +11,7 @@ use super::health::Health;
 use super::lists::ListsHandle;
 use super::rule_store::RuleStore;
 use crate::anomaly::observe::Observations;
+use crate::anomaly::worker::Handle;
 use crate::config::Config;
 use crate::counters::choice::Counters;
 use crate::rules::live::Live;
@@ -50,6 +51,8 @@ pub struct Context {
     pub lists: Arc<ListsHandle>,
     /// What decisions leave for the anomaly worker.
     pub observations: Arc<Observations>,
+    /// The anomaly worker, if it runs here.
+    pub anomaly: Option<Arc<Handle>>,
     /// Starts spans of decisions.
     pub traces: Traces,
 }

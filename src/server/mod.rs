@@ -6,6 +6,7 @@
 
 pub mod access;
 pub mod admin;
+mod anomaly;
 pub mod body;
 pub mod connection;
 pub mod context;
@@ -287,6 +288,7 @@ pub fn start(config: Config) -> Result<Running, StartError> {
         );
     }
     counters::keep(&context, count, &shutdown);
+    anomaly::decide_with(&context, &handle);
     tokio::spawn(keep_house(Arc::clone(&context)));
     tokio::spawn(context.access.clone().keep_fresh());
     tokio::spawn(supervise(context, workers, listeners, shutdown));
@@ -349,6 +351,7 @@ fn assemble(
         xds,
         lists,
         observations: Arc::new(Observations::new(shard::count(workers))),
+        anomaly: anomaly::open(config).map(Arc::new),
         traces,
     })
 }
@@ -432,6 +435,9 @@ async fn supervise(context: Arc<Context>, workers: Workers, listeners: Listeners
     context.health.closing();
     shutdown.advance(Phase::Closing);
     let _ = tokio::join!(serving, http, socket, admin, prometheus);
+    if let Some(worker) = &context.anomaly {
+        worker.stop().await;
+    }
     let (traces, limit) = (context.traces.clone(), context.config.telemetry.traces.timeout);
     let _ = tokio::task::spawn_blocking(move || traces.shutdown(limit)).await;
     tracing::info!("stopped");

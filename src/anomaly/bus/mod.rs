@@ -7,6 +7,9 @@
 //! Batches and deeds have positions, which grow. What is older than is kept is gone: whoever asks from further back gets
 //! a gap told, and begins with what stands.
 
+pub mod choice;
+pub mod local;
+
 use std::time::Duration;
 
 use bytes::Bytes;
