@@ -4,30 +4,44 @@ use std::sync::{Arc, Weak};
 
 use serde_json::{Value, json};
 
-use super::Context;
+use tokio::runtime::Handle as Runtime;
+
 use super::context::Limiter;
+use super::{Context, StartError};
 use crate::anomaly::bus::choice::AnyBus;
 use crate::anomaly::bus::local::LocalBus;
+use crate::anomaly::bus::redis::RedisBus;
 use crate::anomaly::worker::status::{FAILURES, KINDS, Role, Status};
 use crate::anomaly::worker::{Deciding, Handle, Parts};
 use crate::config::Config;
 use crate::core::clock::SystemClock;
+use crate::redis::connect::Connector;
+use crate::seal::Seal;
 use crate::telemetry::metrics::Metrics;
 
-/// The worker that the settings ask for. It does not work yet.
-pub fn open(config: &Config) -> Option<Handle> {
-    config.anomaly.enabled.then(|| {
-        Handle::new(Parts {
-            settings: Arc::new(config.anomaly.clone()),
-            bus: AnyBus::Local(LocalBus::default()),
-            findings: None,
-            clock: Arc::new(SystemClock::new()),
-        })
-    })
+/// The worker that the settings ask for. It does not work yet, but its bus connects, on `background`.
+///
+/// # Errors
+/// When the settings of Redis make no sense together, or a file of theirs or the key cannot be read.
+pub fn open(config: &Config, background: &Runtime) -> Result<Option<Handle>, StartError> {
+    if !config.anomaly.enabled {
+        return Ok(None);
+    }
+    let bus = match &config.redis {
+        Some(redis) => {
+            let seal = config.rules.copy_key_file.as_deref().map_or(Ok(Seal::CHECKSUM), Seal::from_file)?;
+            let connector = Connector::new(&redis.connection(), redis.deadline)?;
+            let _entered = background.enter();
+            AnyBus::Redis(RedisBus::connect(&connector, &redis.key_prefix, seal))
+        }
+        None => AnyBus::Local(LocalBus::default()),
+    };
+    let clock = Arc::new(SystemClock::new());
+    Ok(Some(Handle::new(Parts { settings: Arc::new(config.anomaly.clone()), bus, findings: None, clock })))
 }
 
 /// Starts it beside the decisions of a server, on the runtime that this is called in.
-pub fn decide_with(context: &Context, background: &tokio::runtime::Handle) {
+pub fn decide_with(context: &Context, background: &Runtime) {
     let Some(worker) = &context.anomaly else { return };
     let Some(observations) = context.observations.read() else {
         tracing::error!("somebody reads observations already; the anomaly worker does not run");
@@ -40,14 +54,24 @@ pub fn decide_with(context: &Context, background: &tokio::runtime::Handle) {
             limiter.adjust(set);
         }
     });
-    let mode = if context.config.anomaly.shadow { "shadow: actions are only told" } else { "enforcing" };
-    tracing::info!(mode, compute = context.config.anomaly.compute, "the anomaly worker runs");
+    say(&context.config);
     worker.start(Some(Deciding { observations, put }), background);
+}
+
+/// Tells in the log how it works.
+pub fn say(config: &Config) {
+    let anomaly = &config.anomaly;
+    let mode = if anomaly.shadow { "shadow: actions are only told (anomaly.shadow)" } else { "enforcing" };
+    let bus = if config.redis.is_some() { "Redis" } else { "this process alone" };
+    tracing::info!(mode, bus, compute = anomaly.compute, "the anomaly worker runs");
 }
 
 /// How it stands, for people who look at health.
 pub fn state(context: &Context) -> Value {
-    context.anomaly.as_ref().map_or(Value::Null, |worker| json!(worker.standing()))
+    match &context.anomaly {
+        Some(worker) => json!({ "enabled": true, "worker": worker.standing() }),
+        None => json!({ "enabled": false }),
+    }
 }
 
 /// Adds its metrics.

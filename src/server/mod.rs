@@ -8,6 +8,7 @@ pub mod access;
 pub mod admin;
 mod anomaly;
 pub mod body;
+pub mod computing;
 pub mod connection;
 pub mod context;
 mod counters;
@@ -107,6 +108,9 @@ pub enum StartError {
     /// The copy of what the xDS server sent cannot be used.
     #[error("rules.copy_directory: {0}")]
     XdsCopy(#[from] crate::rules::xds::copy::CopyError),
+    /// Only to compute for others takes a Redis to meet them at.
+    #[error("`tidegate worker` computes for servers that it meets in Redis; set redis.urls (or REDIS_URL) to theirs")]
+    NoBus,
     /// There are no rules anywhere, and the settings ask for some.
     #[error("there are no rules to start with (rules.required): {0}")]
     NoRules(String),
@@ -237,7 +241,7 @@ pub fn start(config: Config) -> Result<Running, StartError> {
     let rule_store = kept.as_ref().map(rules::kept::Kept::rule_store);
     let live = kept.as_ref().map(|kept| kept.live.clone());
     let (lists, lists_watcher) = lists::open(&config.ext_authz, Options::default())?;
-    let context = Arc::new(assemble(&config, count, traces, rule_store, live, xds, lists)?);
+    let context = Arc::new(assemble(&config, &handle, count, traces, rule_store, live, xds, lists)?);
     let first = sources.as_ref().map(|sources| rules::files::load_first(&context, sources)).transpose()?.flatten();
     let (tls, reloader) = load_tls(config.grpc.tls.as_ref(), Port::Grpc)?;
     let (http_tls, http_reloader) = load_tls(config.http.tls.as_ref(), Port::Http)?;
@@ -311,6 +315,7 @@ fn worker_count(config: &Config) -> usize {
 /// Everything that request handlers share.
 fn assemble(
     config: &Arc<Config>,
+    background: &Handle,
     workers: usize,
     traces: Traces,
     rule_store: Option<RuleStore>,
@@ -351,7 +356,7 @@ fn assemble(
         xds,
         lists,
         observations: Arc::new(Observations::new(shard::count(workers))),
-        anomaly: anomaly::open(config).map(Arc::new),
+        anomaly: anomaly::open(config, background)?.map(Arc::new),
         traces,
     })
 }

@@ -168,3 +168,102 @@ impl Fold {
         self.refused
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::anomaly::event::Feedback;
+    use crate::core::subject::Subject;
+
+    const END: Micros = Micros::from_secs(100);
+
+    fn event(incident: u64, domain: &str, kind: Kind) -> Deed {
+        Deed::Event(Event {
+            at: Micros::SECOND,
+            incident,
+            domain: domain.to_owned(),
+            subject: Subject::User("alice".into()),
+            kind,
+            score: 0.8,
+            requests: 10,
+            reasons: Vec::new(),
+        })
+    }
+
+    fn block(incident: u64, domain: &str) -> Deed {
+        event(incident, domain, Kind::Block { expires: END, shadow: false })
+    }
+
+    fn said(incident: u64, verdict: Verdict) -> Deed {
+        let subject = Subject::User("alice".into());
+        Deed::Feedback(Feedback { at: Micros::SECOND, incident, domain: "edge".to_owned(), subject, verdict })
+    }
+
+    fn ids(fold: &Fold) -> Vec<String> {
+        let mut ids: Vec<_> = fold.adjustments().iter().map(|one| one.id.to_string()).collect();
+        ids.sort_unstable();
+        ids
+    }
+
+    #[test]
+    fn an_incident_has_one_adjustment_the_last() {
+        let mut fold = Fold::new(10);
+        fold.apply(&event(7, "edge", Kind::Flag));
+        assert!(fold.is_empty() && !fold.take_changed());
+        let effect = Effect::Factor { factor: 0.25, floor: 1 };
+        fold.apply(&event(7, "edge", Kind::Tighten { effect, expires: END, shadow: true }));
+        fold.apply(&event(7, "edge", Kind::Held));
+        assert_eq!((fold.adjustments()[0].effect, fold.adjustments()[0].shadow), (effect, true));
+        fold.apply(&block(7, "edge"));
+        assert_eq!((fold.len(), fold.adjustments()[0].effect), (1, Effect::Block));
+        assert_eq!(fold.adjustments()[0].domain.as_deref(), Some("edge"));
+        assert!(fold.take_changed() && !fold.take_changed());
+        fold.apply(&event(7, "edge", Kind::Release));
+        assert!(fold.is_empty() && fold.take_changed());
+    }
+
+    #[test]
+    fn it_ends_by_the_clock_or_by_a_word_and_a_dismissed_one_stays_away() {
+        let mut fold = Fold::new(10);
+        fold.apply(&block(1, "edge"));
+        fold.apply(&block(2, "edge"));
+        fold.apply(&said(1, Verdict::Confirmed));
+        fold.apply(&said(2, Verdict::Dismissed));
+        fold.apply(&block(2, "edge"));
+        assert_eq!(ids(&fold), ["1"], "a renewal that was on its way brings nothing back");
+        fold.expire(END - Micros(1));
+        assert_eq!(fold.len(), 1);
+        fold.expire(END);
+        assert!(fold.is_empty());
+    }
+
+    #[test]
+    fn each_domain_has_its_bound() {
+        let mut fold = Fold::new(2);
+        for incident in 1..=3 {
+            fold.apply(&block(incident, "edge"));
+        }
+        fold.apply(&block(4, "api"));
+        assert_eq!((ids(&fold).join(" "), fold.refused()), ("1 2 4".to_owned(), 1));
+        fold.apply(&block(1, "edge"));
+        fold.apply(&event(2, "edge", Kind::Release));
+        fold.apply(&block(5, "edge"));
+        assert_eq!((ids(&fold).join(" "), fold.refused()), ("1 4 5".to_owned(), 1), "a renewal takes no place");
+    }
+
+    #[test]
+    fn what_stands_takes_the_place_of_what_was() {
+        let mut fold = Fold::new(10);
+        fold.apply(&block(1, "edge"));
+        let position = Position { millis: 3, number: 4 };
+        let mut standing = fold.standing(position, Micros::SECOND);
+        assert_eq!((standing.position, standing.adjustments.len()), (position, 1));
+        standing.adjustments[0].id = "no number".into();
+        let mut other = Fold::new(10);
+        other.apply(&block(9, "edge"));
+        other.replace(&fold.standing(position, Micros::SECOND));
+        assert_eq!(ids(&other), ["1"]);
+        other.replace(&standing);
+        assert!(other.is_empty(), "what is not ours");
+    }
+}

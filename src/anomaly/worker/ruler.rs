@@ -119,6 +119,7 @@ impl Ruler {
             })
             .await?;
         if let Some((events, length, clients, incidents)) = made {
+            status.ticks.add(1);
             status.tick.set(Micros::from(length).0);
             status.clients.set(clients as u64);
             status.incidents.set(incidents as u64);

@@ -85,6 +85,8 @@ pub struct Status {
     pub batches_damaged: Count,
     /// Observations that the engine saw.
     pub observed: Count,
+    /// Intervals that ended.
+    pub ticks: Count,
     /// How long the last tick took, microseconds.
     pub tick: Level,
     /// How old the newest observation was when the engine saw it, microseconds.

@@ -1,0 +1,77 @@
+//! A server that watches itself: a flood over gRPC is found, limited and let go, with the machine's own clock.
+
+use std::time::{Duration, Instant};
+
+use envoy_types::pb::envoy::service::ratelimit::v3::rate_limit_service_client::RateLimitServiceClient;
+use tonic::transport::Channel;
+
+use crate::server_support::{OVER_LIMIT, eventually, request, start};
+
+const RULES: &str = "
+domain: edge
+descriptors:
+  - key: user_id
+    rate_limit: { name: per-user, unit: second, requests_per_unit: 1000 }
+";
+
+async fn ask(client: &mut RateLimitServiceClient<Channel>, user: &str) -> (bool, String) {
+    let entries = [("user_id", user), ("path", "/search")];
+    let answer = client.should_rate_limit(request("edge", &[&entries])).await.unwrap().into_inner();
+    (answer.overall_code == OVER_LIMIT, String::from_utf8(answer.raw_body).unwrap_or_default())
+}
+
+/// Forty people ask three times a second, until `end` says so.
+async fn people(mut client: RateLimitServiceClient<Channel>, mut end: impl FnMut() -> bool) {
+    let mut turns = tokio::time::interval(Duration::from_millis(333));
+    while !end() {
+        turns.tick().await;
+        for person in 0..40 {
+            ask(&mut client, &format!("person-{person}")).await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_is_found_limited_and_let_go() {
+    let server = start(RULES, |config| {
+        config.anomaly.enabled = true;
+        config.anomaly.shadow = false;
+        config.anomaly.warm_up = Duration::from_secs(8);
+        config.anomaly.policy.duration = Duration::from_secs(4);
+    });
+    let began = Instant::now();
+    // Calm first: for the time that the engine learns in, however slow the machine.
+    people(server.client().await, || began.elapsed() > Duration::from_secs(14)).await;
+    let worker = server.running.context.anomaly.clone().unwrap();
+    assert_eq!(worker.status().kinds(), [0; 5], "calm people are not found");
+    assert!(!worker.standing().blind_to.contains(&"user") && worker.standing().blind_to.contains(&"status"));
+
+    let mut client = server.client().await;
+    let mut denied = None;
+    eventually("the flood is denied", async || {
+        for _ in 0..100 {
+            let (over, body) = ask(&mut client, "mallory").await;
+            if over {
+                denied = Some(body);
+            }
+        }
+        denied.is_some()
+    })
+    .await;
+    let body = denied.unwrap();
+    assert!(body.contains("abnormal-usage-detected"), "{body}");
+    let metrics = server.running.context.metrics.encode();
+    for line in ["tidegate_anomaly_role{role=\"leader\"} 1", "tidegate_anomaly_events_total{kind=\"flag\"} 1"] {
+        assert!(metrics.contains(line), "{line}\n{metrics}");
+    }
+    println!("a flood was denied {:?} after it was first applied", worker.status().deed_age.get());
+
+    eventually("it is let go", async || {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        server.running.context.limiter.adjustments().is_empty()
+    })
+    .await;
+    server.running.shutdown();
+    server.running.wait().await;
+    assert!(worker.status().checkpoint_at.get() > 0, "the end leaves a checkpoint");
+}
