@@ -2,7 +2,8 @@
 //!
 //! The rooms, from the top; each knows only those below it: [`cli`], [`server`], [`limiter`], [`rules`] and
 //! [`counters`], [`authz`] and [`anomaly`], [`telemetry`], [`config`], [`core`]. Beside them are [`redis`], how Redis is reached, [`tls`]
-//! towards servers, [`wire`], the encoding of Protocol Buffers, and [`threads`], which tells the kernel who comes first. `docs/architecture.md` walks through them.
+//! towards servers, [`seal`], which shows whether what was kept elsewhere is genuine, [`wire`], the encoding of Protocol
+//! Buffers, and [`threads`], which tells the kernel who comes first. `docs/architecture.md` walks through them.
 
 pub mod anomaly;
 pub mod authz;
@@ -13,6 +14,7 @@ pub mod counters;
 pub mod limiter;
 pub mod redis;
 pub mod rules;
+pub mod seal;
 pub mod server;
 pub mod telemetry;
 pub mod threads;

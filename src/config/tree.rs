@@ -213,8 +213,8 @@ pub struct Rules {
     /// A directory for a copy of the rules of a repository or an xDS server, from which the process starts when nothing
     /// else is reached. Each process has its own. Default: none.
     pub copy_directory: Option<PathBuf>,
-    /// A file whose first line is the key that copies are authenticated with, on disk and in Redis: at least 32 bytes, the
-    /// same for all replicas. Default: none, copies have checksums only.
+    /// A file whose first line is the key that copies are authenticated with, on disk and in Redis, and what anomaly workers
+    /// share there: at least 32 bytes, the same for all replicas. Default: none, they have checksums only.
     pub copy_key_file: Option<PathBuf>,
     /// Whether this process may publish the copy in Redis, when there is a `redis` section. It reads it in any case.
     /// Default `true`.

@@ -1,4 +1,5 @@
-//! How Redis is reached: by the counters, which decisions wait for, and by the copies of the rules, which nothing does.
+//! How Redis is reached: by the counters, which decisions wait for, and by the copies of the rules and the anomaly workers,
+//! which nothing waits for.
 //!
 //! - [`connect`] makes clients as the settings want them,
 //! - [`topology`] is how nodes are found, and which of a cluster owns what,

@@ -1,11 +1,14 @@
-//! A server that watches itself: a flood over gRPC is found, limited and let go, with the machine's own clock.
+//! Servers that watch themselves, with the machine's own clock: a flood over gRPC is found, limited and let go.
 
 use std::time::{Duration, Instant};
 
 use envoy_types::pb::envoy::service::ratelimit::v3::rate_limit_service_client::RateLimitServiceClient;
 use tonic::transport::Channel;
 
-use crate::server_support::{OVER_LIMIT, eventually, request, start};
+use crate::redis_support::Redis;
+use crate::server_support::{OVER_LIMIT, Server, eventually, request, start};
+use tidegate::config::Config;
+use tidegate::config::redis::Redis as Settings;
 
 const RULES: &str = "
 domain: edge
@@ -31,17 +34,53 @@ async fn people(mut client: RateLimitServiceClient<Channel>, mut end: impl FnMut
     }
 }
 
+fn watching(config: &mut Config) {
+    config.anomaly.enabled = true;
+    config.anomaly.shadow = false;
+    config.anomaly.warm_up = Duration::from_secs(8);
+    config.anomaly.policy.duration = Duration::from_secs(4);
+}
+
+/// Calm first: for the time that the engine learns in, however slow the machine.
+async fn calm(server: &Server) {
+    let began = Instant::now();
+    people(server.client().await, || began.elapsed() > Duration::from_secs(14)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_at_one_server_is_limited_at_all() {
+    let redis = Redis::start();
+    let server = |compute| {
+        start(RULES, |config| {
+            watching(config);
+            config.anomaly.compute = compute;
+            let deadline = Duration::from_secs(5);
+            config.redis = Some(Settings { urls: vec![redis.address()], deadline, ..Settings::default() });
+        })
+    };
+    let (computing, other) = (server(true), server(false));
+    calm(&other).await;
+    let mut client = other.client().await;
+    eventually("the flood is denied where it came", async || {
+        let mut denied = false;
+        for _ in 0..100 {
+            denied |= ask(&mut client, "mallory").await.0;
+        }
+        denied
+    })
+    .await;
+    eventually("and where it did not", async || !computing.running.context.limiter.adjustments().is_empty()).await;
+    for server in [&computing, &other] {
+        let age = server.running.context.anomaly.as_ref().unwrap().status().deed_age.get();
+        println!("a deed was in force {} ms after it was done", age / 1_000);
+        assert!(age < 1_000_000, "{age} microseconds");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_flood_is_found_limited_and_let_go() {
-    let server = start(RULES, |config| {
-        config.anomaly.enabled = true;
-        config.anomaly.shadow = false;
-        config.anomaly.warm_up = Duration::from_secs(8);
-        config.anomaly.policy.duration = Duration::from_secs(4);
-    });
-    let began = Instant::now();
-    // Calm first: for the time that the engine learns in, however slow the machine.
-    people(server.client().await, || began.elapsed() > Duration::from_secs(14)).await;
+    let server = start(RULES, watching);
+    calm(&server).await;
     let worker = server.running.context.anomaly.clone().unwrap();
     assert_eq!(worker.status().kinds(), [0; 5], "calm people are not found");
     assert!(!worker.standing().blind_to.contains(&"user") && worker.standing().blind_to.contains(&"status"));

@@ -5,6 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::local::LocalBus;
+use super::redis::RedisBus;
 use super::{Bus, BusError, Checkpoint, Deed, Part, Position, Standing};
 
 /// One of the buses.
@@ -12,6 +13,8 @@ use super::{Bus, BusError, Checkpoint, Deed, Part, Position, Standing};
 pub enum AnyBus {
     /// Within this process.
     Local(LocalBus),
+    /// In Redis.
+    Redis(RedisBus),
 }
 
 /// The same call on whichever it is.
@@ -19,6 +22,7 @@ macro_rules! each {
     ($self:ident, $one:ident => $call:expr) => {
         match $self {
             Self::Local($one) => $call,
+            Self::Redis($one) => $call,
         }
     };
 }

@@ -1,6 +1,6 @@
 //! A bus within this process: where there is no Redis, and while a Redis is away.
 //!
-//! It keeps the last [`MOST_BATCH_BYTES`] of batches and [`MOST_DEEDS`] deeds; what it knows ends with it.
+//! It keeps the last [`KEPT_BYTES`] of batches and [`MOST_DEEDS`] deeds; what it knows ends with it.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,10 +10,10 @@ use bytes::Bytes;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
-use super::{Bus, BusError, Checkpoint, Deed, Part, Position, Standing};
+use super::{Bus, BusError, Checkpoint, Deed, MOST_BATCH_BYTES, Part, Position, Standing};
 
 /// So many bytes of batches are kept: about two hundred thousand observations.
-pub const MOST_BATCH_BYTES: usize = 32 << 20;
+pub const KEPT_BYTES: usize = 32 << 20;
 /// So many deeds are kept.
 pub const MOST_DEEDS: usize = 100_000;
 /// So many bytes of batches are handed out at once.
@@ -72,7 +72,8 @@ impl<T: Clone> Order<T> {
         let first = self.items.partition_point(|(position, _)| *position <= since);
         let items: Vec<_> = self.items.iter().skip(first).take_while(|(_, item)| fits(item)).cloned().collect();
         let oldest = self.items.front().map_or(self.last + 1, |(position, _)| position.number);
-        Part { items, gap: since.number + 1 < oldest }
+        let upto = items.last().map_or(since, |(position, _)| *position);
+        Part { items, upto, gap: since.number + 1 < oldest }
     }
 }
 
@@ -104,6 +105,15 @@ impl LocalBus {
     fn content(&self) -> Result<MutexGuard<'_, Content>, BusError> {
         let content = self.lock();
         if content.interrupted { Err(BusError::Away("it was interrupted".to_owned())) } else { Ok(content) }
+    }
+
+    fn has_seat(&self, content: &Content) -> bool {
+        content.seat.is_some_and(|(holder, until)| holder == self.id && Instant::now() < until)
+    }
+
+    fn as_holder(&self) -> Result<MutexGuard<'_, Content>, BusError> {
+        let content = self.content()?;
+        if self.has_seat(&content) { Ok(content) } else { Err(BusError::Unseated) }
     }
 
     fn changed(&self) {
@@ -150,13 +160,13 @@ impl Bus for LocalBus {
     }
 
     async fn send(&self, batch: Bytes) -> Result<(), BusError> {
-        if batch.len() > PART_BYTES {
-            return Err(BusError::TooLarge { bytes: batch.len(), most: PART_BYTES });
+        if batch.len() > MOST_BATCH_BYTES {
+            return Err(BusError::TooLarge { bytes: batch.len(), most: MOST_BATCH_BYTES });
         }
         let mut content = self.content()?;
         content.batch_bytes += batch.len();
         content.batches.push(batch);
-        while content.batch_bytes > MOST_BATCH_BYTES
+        while content.batch_bytes > KEPT_BYTES
             && let Some((_, oldest)) = content.batches.items.pop_front()
         {
             content.batch_bytes -= oldest.len();
@@ -181,8 +191,7 @@ impl Bus for LocalBus {
     async fn tell(&self, deeds: Vec<Deed>) -> Result<Option<Position>, BusError> {
         let mut content = self.content()?;
         let of_holder = deeds.iter().any(|deed| matches!(deed, Deed::Event(_)));
-        let has_seat = content.seat.is_some_and(|(holder, until)| holder == self.id && Instant::now() < until);
-        if of_holder && !has_seat {
+        if of_holder && !self.has_seat(&content) {
             return Ok(None);
         }
         for deed in deeds {
@@ -202,7 +211,7 @@ impl Bus for LocalBus {
     }
 
     async fn leave_standing(&self, standing: &Standing) -> Result<(), BusError> {
-        self.content()?.standing = Some(standing.clone());
+        self.as_holder()?.standing = Some(standing.clone());
         Ok(())
     }
 
@@ -211,7 +220,7 @@ impl Bus for LocalBus {
     }
 
     async fn leave_checkpoint(&self, checkpoint: &Checkpoint) -> Result<(), BusError> {
-        self.content()?.checkpoint = Some(checkpoint.clone());
+        self.as_holder()?.checkpoint = Some(checkpoint.clone());
         Ok(())
     }
 
@@ -248,19 +257,19 @@ mod tests {
         let last = all.items.last().unwrap().0;
         let part = bus.deeds(all.items[MOST_DEEDS - 3].0, Duration::ZERO).await.unwrap();
         assert_eq!((part.gap, part.items.len()), (false, 2));
-        assert_eq!(bus.deeds(last, Duration::ZERO).await.unwrap(), Part { items: Vec::new(), gap: false });
+        assert_eq!(bus.deeds(last, Duration::ZERO).await.unwrap(), Part { items: Vec::new(), upto: last, gap: false });
     }
 
     #[tokio::test]
     async fn batches_are_bounded_by_their_bytes_and_handed_out_in_parts() {
         let bus = LocalBus::default();
-        for _ in 0..40 {
-            bus.send(Bytes::from(vec![7; 1 << 20])).await.unwrap();
+        for _ in 0..160 {
+            bus.send(Bytes::from(vec![7; MOST_BATCH_BYTES])).await.unwrap();
         }
         let part = bus.receive(Position::START, Duration::ZERO).await.unwrap();
-        assert!(part.gap && part.items.len() == 4);
-        assert_eq!(part.items[0].0.number, 9);
-        let too_large = bus.send(Bytes::from(vec![7; PART_BYTES + 1])).await;
+        assert!(part.gap && part.items.len() == 16);
+        assert_eq!(part.items[0].0.number, 33);
+        let too_large = bus.send(Bytes::from(vec![7; MOST_BATCH_BYTES + 1])).await;
         assert!(matches!(too_large, Err(BusError::TooLarge { .. })));
     }
 

@@ -9,6 +9,7 @@
 
 pub mod choice;
 pub mod local;
+pub mod redis;
 
 use std::time::Duration;
 
@@ -18,6 +19,17 @@ use serde::{Deserialize, Serialize};
 use super::event::{Event, Feedback};
 use crate::core::adjustment::Adjustment;
 use crate::core::clock::Micros;
+
+/// The most bytes of a batch of observations.
+pub const MOST_BATCH_BYTES: usize = 256 << 10;
+/// The most bytes of deeds that are told at once, some 10 000 of them; and of one deed.
+pub const MOST_TOLD_BYTES: usize = 4 << 20;
+/// See [`MOST_TOLD_BYTES`].
+pub const MOST_DEED_BYTES: usize = 64 << 10;
+/// The most bytes of what is in force: some 100 000 adjustments.
+pub const MOST_STANDING_BYTES: usize = 16 << 20;
+/// The most bytes of what an engine knows.
+pub const MOST_CHECKPOINT_BYTES: usize = 64 << 20;
 
 /// Why a bus did not do what it was asked to.
 #[derive(Debug, thiserror::Error)]
@@ -33,6 +45,9 @@ pub enum BusError {
         /// What is wrong with it.
         reason: String,
     },
+    /// It was not left, as it would have been in the place of what the seat's holder left.
+    #[error("another replica has the seat, or nobody")]
+    Unseated,
     /// More than may be sent at once.
     #[error("{bytes} bytes are more than the {most} that may be sent at once")]
     TooLarge {
@@ -71,7 +86,10 @@ pub enum Deed {
 pub struct Part<T> {
     /// What there is, in order, each with its position.
     pub items: Vec<(Position, T)>,
-    /// Something between what was asked for and the first of these is no longer there.
+    /// Up to where this goes: ask from here next time. It may lie behind the last item, and before what was asked for, when
+    /// the bus has lost what it had.
+    pub upto: Position,
+    /// Something between what was asked for and the first of these is no longer there; there may be none of these.
     pub gap: bool,
 }
 
@@ -97,7 +115,8 @@ pub struct Checkpoint {
     pub engine: Bytes,
 }
 
-/// What workers share. Every call has a deadline of its own.
+/// What workers share. Every call has a deadline of its own. What was to be sent, told or left may be there or not when a
+/// call fails.
 pub trait Bus: Send + Sync {
     /// Takes the seat, or keeps it; `false` while another has it. Whoever has it calls this several times in the time that it
     /// lasts without (one second).
@@ -106,7 +125,7 @@ pub trait Bus: Send + Sync {
     /// Gives the seat up, if it is ours.
     fn resign(&self) -> impl Future<Output = Result<(), BusError>> + Send;
 
-    /// Sends a batch of observations.
+    /// Sends a batch of observations, of at most [`MOST_BATCH_BYTES`].
     fn send(&self, batch: Bytes) -> impl Future<Output = Result<(), BusError>> + Send;
 
     /// Batches behind a position, at most a few megabytes of them; waits up to `patience` for the first.
@@ -116,20 +135,21 @@ pub trait Bus: Send + Sync {
         patience: Duration,
     ) -> impl Future<Output = Result<Part<Bytes>, BusError>> + Send;
 
-    /// Tells deeds, all or none; returns the position of the last. Of the seat's holder only while it has the seat:
+    /// Tells deeds, all or none; returns the position of the last. Several may have the same position, and are read
+    /// together then. Of the seat's holder only while it has the seat:
     /// `None` when it has lost it. Feedback comes from anybody.
     fn tell(&self, deeds: Vec<Deed>) -> impl Future<Output = Result<Option<Position>, BusError>> + Send;
 
     /// Deeds behind a position; waits up to `patience` for the first.
     fn deeds(&self, since: Position, patience: Duration) -> impl Future<Output = Result<Part<Deed>, BusError>> + Send;
 
-    /// Leaves what is in force, for replicas that start, or that missed deeds.
+    /// Leaves what is in force, if the seat is ours, for replicas that start, or that missed deeds.
     fn leave_standing(&self, standing: &Standing) -> impl Future<Output = Result<(), BusError>> + Send;
 
     /// What is in force, as it was left last.
     fn standing(&self) -> impl Future<Output = Result<Option<Standing>, BusError>> + Send;
 
-    /// Leaves what an engine knows.
+    /// Leaves what an engine knows, if the seat is ours.
     fn leave_checkpoint(&self, checkpoint: &Checkpoint) -> impl Future<Output = Result<(), BusError>> + Send;
 
     /// What an engine knew, as it was left last.

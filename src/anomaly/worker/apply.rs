@@ -91,11 +91,11 @@ async fn follow(
     let mut newest = None;
     line.status.deeds.add(part.items.len() as u64);
     let mut events = Vec::new();
-    for (position, deed) in part.items {
+    if since.is_some() {
+        *since = Some(part.upto);
+    }
+    for (_, deed) in part.items {
         fold.apply(&deed);
-        if since.is_some() {
-            *since = Some(position);
-        }
         match deed {
             Deed::Event(event) => {
                 newest = Some(event.at);

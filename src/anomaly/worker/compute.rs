@@ -286,12 +286,14 @@ impl Computing {
         let mut missed = Vec::new();
         loop {
             match bus.deeds(ruler.heard, Duration::ZERO).await {
-                Ok(part) if part.items.is_empty() => return missed,
                 Ok(part) => {
-                    for (position, deed) in part.items {
+                    ruler.heard = part.upto;
+                    if part.items.is_empty() {
+                        return missed;
+                    }
+                    for (_, deed) in part.items {
                         // Again what it has is the same in the end.
                         fold.apply(&deed);
-                        ruler.heard = position;
                         missed.push(deed);
                     }
                 }
@@ -334,9 +336,7 @@ impl Reign<'_> {
         let mut is_late = false;
         match self.bus.receive(self.ruler.observed, patience).await {
             Ok(part) => {
-                if let Some((position, _)) = part.items.last() {
-                    self.ruler.observed = *position;
-                }
+                self.ruler.observed = part.upto;
                 let batches: Vec<_> = part.items.into_iter().map(|(_, batch)| batch).collect();
                 if !batches.is_empty() {
                     let seen = self.ruler.observe(batches).await?;
@@ -375,7 +375,16 @@ impl Reign<'_> {
         while !self.ruler.pending.is_empty() {
             let count = self.ruler.pending.len().min(AT_ONCE);
             let deeds: Vec<Deed> = self.ruler.pending.iter().take(count).cloned().collect();
-            let Some(position) = self.bus.tell(deeds).await? else {
+            let told = match self.bus.tell(deeds).await {
+                Err(error @ BusError::TooLarge { .. }) => {
+                    // They would be again.
+                    self.computing.line.failed(&error);
+                    self.ruler.pending.drain(..count);
+                    continue;
+                }
+                told => told?,
+            };
+            let Some(position) = told else {
                 // Somebody else has the seat, though nobody has said so yet.
                 if !self.alone {
                     seat::take(&self.computing.line, Place::Follower);
@@ -408,9 +417,15 @@ impl Reign<'_> {
         match self.bus.deeds(self.ruler.heard, Duration::ZERO).await {
             Ok(part) => {
                 let mut said = Vec::new();
-                for (position, deed) in part.items {
+                if part.upto < self.ruler.heard {
+                    // The bus has lost what it had, so also what stands.
+                    self.told = part.upto;
+                    self.fold.again();
+                    self.left_checkpoint = Instant::now().checked_sub(CHECKPOINT_EVERY).unwrap_or(self.left_checkpoint);
+                }
+                self.ruler.heard = part.upto;
+                for (_, deed) in part.items {
                     self.fold.apply(&deed);
-                    self.ruler.heard = position;
                     if let Deed::Feedback(feedback) = deed {
                         said.push(feedback);
                     }
@@ -488,7 +503,7 @@ impl Reign<'_> {
 /// What is damaged is as if it were not there: better to begin without than never.
 fn readable<T>(read: Result<Option<T>, BusError>) -> Result<Option<T>, BusError> {
     match read {
-        Err(error @ (BusError::Damaged { .. } | BusError::TooLarge { .. })) => {
+        Err(error) if !matches!(error, BusError::Away(_)) => {
             tracing::warn!("{error}");
             Ok(None)
         }

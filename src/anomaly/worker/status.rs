@@ -13,7 +13,7 @@ use crate::core::clock::Micros;
 pub const KINDS: [&str; 5] = ["flag", "tighten", "block", "held", "release"];
 
 /// Kinds of failures of the bus, as metrics call them.
-pub const FAILURES: [&str; 3] = ["away", "damaged", "too_large"];
+pub const FAILURES: [&str; 4] = ["away", "damaged", "too_large", "unseated"];
 
 /// What an observation can tell, and the worker is blind to where none does.
 pub const SOURCES: [&str; 10] =
@@ -149,6 +149,7 @@ impl Status {
             BusError::Away(_) => 0,
             BusError::Damaged { .. } => 1,
             BusError::TooLarge { .. } => 2,
+            BusError::Unseated => 3,
         };
         self.failures[kind].add(1);
         if kind != 0 || self.away.swap(true, Ordering::Relaxed) {

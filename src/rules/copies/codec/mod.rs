@@ -16,7 +16,6 @@ mod full;
 mod line;
 mod piece;
 mod reader;
-mod seal;
 #[cfg(test)]
 mod tests;
 
@@ -24,11 +23,11 @@ use jiff::Timestamp;
 
 use crate::rules::repository::{Head, Revision};
 
+pub use crate::seal::{KeyError, MIN_KEY_BYTES, Seal};
 pub use entry::{LogEntry, follow};
 pub use full::{CopyBuilder, RuleCopy, Title};
 pub use piece::{Broken, MAX_PIECE, Pieces};
 pub use reader::Reader;
-pub use seal::{KeyError, MIN_KEY_BYTES, Seal};
 
 /// Why a copy, or a piece of one, is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

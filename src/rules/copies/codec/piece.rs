@@ -5,8 +5,8 @@ use std::io::{self, Read};
 use bytes::{BufMut as _, Bytes, BytesMut};
 use lz4_flex::block;
 
-use super::seal::TAG_BYTES;
 use super::{CopyError, Place, Seal};
+use crate::seal::TAG_BYTES;
 
 /// The largest piece, in bytes, unless a single record is larger than that.
 pub const MAX_PIECE: usize = 1 << 20;

@@ -1,4 +1,7 @@
-//! What shows that a piece is as it was written, and by whom.
+//! What shows that bytes which were kept elsewhere are as they were written, and by whom: copies of the rules, and what the
+//! anomaly workers of several replicas share.
+//!
+//! One key serves all of them. What is sealed begins with what it is, so that nothing can stand in another's place.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -8,11 +11,11 @@ use ring::{digest, hmac};
 /// The shortest key, in bytes.
 pub const MIN_KEY_BYTES: usize = 32;
 /// Bytes of a tag.
-pub(in crate::rules) const TAG_BYTES: usize = 32;
-/// Keeps tags apart from anything else that the same key may be used for.
+pub(crate) const TAG_BYTES: usize = 32;
+/// Keeps tags apart from anything else that the same key may be used for; as it was when only copies of rules had them.
 const CONTEXT: &[u8] = b"tidegate copy of rules";
 
-/// Seals pieces, with a key (HMAC-SHA-256) or without (SHA-256).
+/// Seals bytes, with a key (HMAC-SHA-256) or without (SHA-256).
 #[derive(Clone, Debug)]
 pub struct Seal(Option<hmac::Key>);
 
@@ -57,7 +60,7 @@ impl Seal {
     }
 
     /// What shows that `content` is as it was.
-    pub(in crate::rules) fn tag(&self, content: &[u8]) -> [u8; TAG_BYTES] {
+    pub(crate) fn tag(&self, content: &[u8]) -> [u8; TAG_BYTES] {
         let mut tag = [0; TAG_BYTES];
         match &self.0 {
             Some(key) => {
@@ -77,7 +80,7 @@ impl Seal {
     }
 
     /// Whether `tag` is that of `content`; compares in constant time.
-    pub(in crate::rules) fn holds(&self, content: &[u8], tag: &[u8; TAG_BYTES]) -> bool {
+    pub(crate) fn holds(&self, content: &[u8], tag: &[u8; TAG_BYTES]) -> bool {
         let differs = self.tag(content).iter().zip(tag).fold(0, |differs, (ours, theirs)| differs | (ours ^ theirs));
         std::hint::black_box(differs) == 0
     }

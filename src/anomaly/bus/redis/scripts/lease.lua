@@ -1,0 +1,11 @@
+-- Takes or keeps the seat. KEYS: seat. ARGV: who, for how long (ms); 0 gives it up. Returns 1 for whoever has it.
+local holder = redis.call('GET', KEYS[1])
+if holder and holder ~= ARGV[1] then
+  return 0
+end
+if ARGV[2] == '0' then
+  redis.call('DEL', KEYS[1])
+  return 0
+end
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+return 1
