@@ -17,6 +17,15 @@ pub enum AnyBus {
     Redis(RedisBus),
 }
 
+impl AnyBus {
+    /// Waits until there is a connection, where one is needed; it may not do so for ever.
+    pub async fn connected(&self) {
+        if let Self::Redis(bus) = self {
+            bus.connected().await;
+        }
+    }
+}
+
 /// The same call on whichever it is.
 macro_rules! each {
     ($self:ident, $one:ident => $call:expr) => {

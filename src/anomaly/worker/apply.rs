@@ -27,6 +27,7 @@ pub type PutInForce = Arc<dyn Fn(AdjustmentSet) + Send + Sync>;
 
 /// Follows deeds until the end. `noting` has those that are to be noted by all.
 pub async fn run(mut fold: Fold, put: PutInForce, noting: Option<Arc<Waiting>>, line: Line) {
+    line.connected().await;
     let (mut bus, mut since) = (line.bus(), None);
     let mut next = Instant::now();
     while !line.has_ended() {
@@ -81,7 +82,9 @@ async fn follow(
         }
     };
     let part = bus.deeds(position, PATIENCE).await?;
-    line.answered();
+    if Arc::ptr_eq(bus, &line.shared) {
+        line.answered();
+    }
     if part.gap && position != Position::START {
         // What stands is left again soon after many deeds; until it leads on to what is kept, it is asked for again.
         line.status.gaps.add(1);

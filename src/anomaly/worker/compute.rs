@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::fold::Fold;
 use super::line::{Line, Place};
 use super::note::{Noted, Waiting};
-use super::ruler::Ruler;
+use super::ruler::{Done, Ruler};
 use super::seat;
 use crate::anomaly::bus::choice::AnyBus;
 use crate::anomaly::bus::{Bus as _, BusError, Checkpoint, Deed, Position};
@@ -35,8 +35,9 @@ const READ_EVERY: Duration = Duration::from_secs(60);
 const AFTER_PANIC: Duration = Duration::from_secs(10);
 /// How long the last checkpoint may take at the end.
 const FAREWELL: Duration = Duration::from_secs(5);
-/// Observations that are so old are read late.
+/// Observations that are so old are read late; and so long, at most, what came before the beginning is read.
 const LATE: Micros = Micros::from_millis(1_500);
+const CATCHING_UP: Duration = Duration::from_secs(10);
 /// Incidents of a replica that is alone have numbers that begin within so many microseconds (12 days) from now, so that
 /// no two replicas use the same.
 const NUMBERS: u64 = 1 << 40;
@@ -75,6 +76,9 @@ struct Reign<'a> {
     fold: Fold,
     told: Position,
     burst: usize,
+    began: Instant,
+    /// It still reads what came before it began.
+    catching_up: bool,
     left_standing: Instant,
     left_checkpoint: Instant,
     upload: Option<JoinHandle<()>>,
@@ -90,6 +94,7 @@ impl Computing {
 
     /// Computes whenever it is to, until the end.
     pub async fn run(mut self) {
+        self.line.connected().await;
         let mut places = self.line.place.subscribe();
         let mut kept: Option<Ruler> = None;
         while !self.line.has_ended() {
@@ -128,7 +133,6 @@ impl Computing {
                 }
             }
         }
-        let _ = self.line.shared.resign().await;
     }
 
     async fn failed(&self, error: &JoinError) {
@@ -174,8 +178,8 @@ impl Computing {
         alone: bool,
         kept: Option<Ruler>,
     ) -> Result<Option<Reign<'_>>, JoinError> {
-        let (mut ruler, mut fold) = if alone {
-            (self.begin_alone(kept), Fold::new(self.settings.policy.max_actions))
+        let (mut ruler, mut fold, goes_on) = if alone {
+            (self.begin_alone(kept), Fold::new(self.settings.policy.max_actions), true)
         } else {
             let mut kept = kept;
             loop {
@@ -195,7 +199,11 @@ impl Computing {
         };
         fold.expire(self.line.now());
         if !alone {
-            let missed = self.missed_deeds(bus, &mut ruler, &mut fold).await;
+            let mut missed = self.missed_deeds(bus, &mut ruler, &mut fold).await;
+            if goes_on {
+                // What happened is its own doing.
+                missed.retain(|deed| matches!(deed, Deed::Feedback(_)));
+            }
             ruler.catch_up(missed).await?;
         }
         let now = Instant::now();
@@ -206,6 +214,8 @@ impl Computing {
             ruler,
             fold,
             burst: 0,
+            began: now,
+            catching_up: true,
             left_standing: now,
             left_checkpoint: now,
             upload: None,
@@ -227,8 +237,8 @@ impl Computing {
     }
 
     /// An engine that goes on where the last holder of the seat stopped, and what stands. One that was alone goes on
-    /// itself, unless somebody else had the seat meanwhile.
-    async fn begin_shared(&mut self, kept: &mut Option<Ruler>) -> Result<(Ruler, Fold), BusError> {
+    /// itself, unless somebody else had the seat meanwhile; then the last of the three is true.
+    async fn begin_shared(&mut self, kept: &mut Option<Ruler>) -> Result<(Ruler, Fold, bool), BusError> {
         let bus = Arc::clone(&self.line.shared);
         let standing = readable(bus.standing().await)?;
         let checkpoint = readable(bus.checkpoint().await)?;
@@ -238,11 +248,14 @@ impl Computing {
         }
         let last = self.known.as_ref().map(|known| known.observations);
         let is_newer = checkpoint.as_ref().is_some_and(|found| last.is_none_or(|last| found.observations > last));
+        let mut goes_on = false;
         let ruler = match kept.take() {
             Some(mut ruler) if !is_newer => {
                 // All that it did is news to the others.
-                let mut open: Vec<Event> = std::mem::take(&mut ruler.open).into_values().collect();
+                let open = std::mem::take(&mut ruler.open).into_values();
+                let mut open: Vec<Event> = open.map(|done| done.last).collect();
                 open.sort_by_key(|event| (event.at, event.incident));
+                goes_on = true;
                 ruler.pending = open.into_iter().map(Deed::Event).collect();
                 ruler.observed = last.unwrap_or_default();
                 ruler.heard = self.known.as_ref().map(|known| known.deeds).unwrap_or_default();
@@ -264,7 +277,7 @@ impl Computing {
             }
         };
         self.line.answered();
-        Ok((ruler, fold))
+        Ok((ruler, fold, goes_on))
     }
 
     fn resume(&self, checkpoint: Option<&Checkpoint>) -> Engine {
@@ -306,11 +319,11 @@ impl Computing {
     }
 
     /// Tells whoever keeps findings that what was done alone has ended.
-    fn end_what_was_done_alone(&self, open: HashMap<u64, Event>) {
+    fn end_what_was_done_alone(&self, open: HashMap<u64, Done>) {
         let Some((waiting, _)) = &self.notes else { return };
         let now = self.line.now();
         let ended = |event| Event { at: now, kind: Kind::Release, requests: 0, reasons: Vec::new(), ..event };
-        waiting.push(open.into_values().map(ended));
+        waiting.push(open.into_values().filter(|done| done.opened).map(|done| ended(done.last)));
     }
 }
 
@@ -333,10 +346,10 @@ impl Reign<'_> {
         }
         let line = &self.computing.line;
         let patience = PATIENCE.min(self.ruler.left(line.now()).as_duration());
-        let mut is_late = false;
         match self.bus.receive(self.ruler.observed, patience).await {
             Ok(part) => {
                 self.ruler.observed = part.upto;
+                self.catching_up &= !part.items.is_empty() && self.began.elapsed() < CATCHING_UP;
                 let batches: Vec<_> = part.items.into_iter().map(|(_, batch)| batch).collect();
                 if !batches.is_empty() {
                     let seen = self.ruler.observe(batches).await?;
@@ -346,7 +359,7 @@ impl Reign<'_> {
                     if let Some(newest) = seen.newest {
                         let lag = self.computing.line.now() - newest;
                         status.lag.set(lag.0);
-                        is_late = lag > LATE;
+                        self.catching_up &= lag > LATE;
                     }
                 }
             }
@@ -356,7 +369,7 @@ impl Reign<'_> {
             }
         }
         let line = self.computing.line.clone();
-        let ticked = !is_late && self.ruler.tick(line.now(), &line.status).await?;
+        let ticked = !self.catching_up && self.ruler.tick(line.now(), &line.status).await?;
         if let Err(error) = self.tell().await {
             line.failed(&error);
         }
@@ -475,7 +488,7 @@ impl Reign<'_> {
         Ok(Some(checkpoint))
     }
 
-    /// Leaves all that the next one needs, and gives up the seat.
+    /// Leaves all that the next one needs.
     async fn say_farewell(&mut self) {
         if self.alone {
             return;
@@ -496,7 +509,6 @@ impl Reign<'_> {
         if timeout(FAREWELL, all).await.is_err() {
             tracing::warn!("the anomaly worker's last checkpoint took longer than {FAREWELL:?} and was left out");
         }
-        let _ = self.bus.resign().await;
     }
 }
 

@@ -1,13 +1,18 @@
 //! Which bus is used at present: the one that all share, or, while that is away, one of this process' own.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::time::timeout;
 
 use super::status::Status;
 use crate::anomaly::bus::BusError;
 use crate::anomaly::bus::choice::AnyBus;
 use crate::core::clock::{Clock, Micros};
+
+/// How long the first connection is waited for, before its bus is taken for away.
+const CONNECTED_WITHIN: Duration = Duration::from_secs(2);
 
 /// What this process is to the computing, and with which bus.
 #[derive(Clone, Debug)]
@@ -41,6 +46,14 @@ impl Line {
         match &*self.place.borrow() {
             Place::Alone(own) => Arc::clone(own),
             Place::Follower | Place::Leader => Arc::clone(&self.shared),
+        }
+    }
+
+    /// Waits until the shared bus is connected, but not for long.
+    pub async fn connected(&self) {
+        tokio::select! {
+            _ = timeout(CONNECTED_WITHIN, self.shared.connected()) => {}
+            () = self.ended() => {}
         }
     }
 

@@ -71,13 +71,22 @@ pub struct Deciding {
     pub put: PutInForce,
 }
 
-/// A worker, as others see it. When it goes, the worker stops.
+/// A worker, as others see it. When it goes, the worker stops where it is; see [`Handle::stop`].
 pub struct Handle {
     line: Line,
     settings: Arc<Anomaly>,
     notes: Option<(Arc<Waiting>, Arc<dyn Note>, Noted)>,
     end: watch::Sender<bool>,
-    tasks: Mutex<Vec<JoinHandle<()>>>,
+    tasks: Mutex<Tasks>,
+}
+
+/// What runs.
+#[derive(Debug, Default)]
+struct Tasks {
+    /// Ends by itself when it is to.
+    ending: Vec<JoinHandle<()>>,
+    /// Keeps the seat until the others have ended.
+    seat: Option<JoinHandle<()>>,
 }
 
 impl fmt::Debug for Handle {
@@ -107,33 +116,38 @@ impl Handle {
 
     /// Starts it on a runtime where no request waits.
     pub fn start(&self, deciding: Option<Deciding>, background: &runtime::Handle) {
-        let mut tasks = Vec::new();
+        let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((waiting, store, _)) = &self.notes {
-            tasks.push(background.spawn(note::run(Arc::clone(waiting), Arc::clone(store), self.line.clone())));
+            tasks.ending.push(background.spawn(note::run(Arc::clone(waiting), Arc::clone(store), self.line.clone())));
         }
         if let Some(Deciding { observations, put }) = deciding {
             let rate = self.settings.max_bytes_per_second;
-            tasks.push(background.spawn(send::run(observations, rate, self.line.clone())));
+            tasks.ending.push(background.spawn(send::run(observations, rate, self.line.clone())));
             let noting = self.notes.as_ref().filter(|(_, _, noted)| *noted == Noted::ByAll);
             let noting = noting.map(|(waiting, ..)| Arc::clone(waiting));
             let fold = Fold::new(self.settings.policy.max_actions);
-            tasks.push(background.spawn(apply::run(fold, put, noting, self.line.clone())));
+            tasks.ending.push(background.spawn(apply::run(fold, put, noting, self.line.clone())));
         }
         if self.settings.compute {
             let notes = self.notes.as_ref().map(|(waiting, _, noted)| (Arc::clone(waiting), *noted));
             let computing = Computing::new(Arc::clone(&self.settings), notes, self.line.clone());
-            tasks.push(background.spawn(seat::run(self.line.clone())));
-            tasks.push(background.spawn(computing.run()));
+            tasks.seat = Some(background.spawn(seat::run(self.line.clone())));
+            tasks.ending.push(background.spawn(computing.run()));
         }
-        self.tasks.lock().unwrap_or_else(PoisonError::into_inner).extend(tasks);
     }
 
     /// Stops it: leaves a checkpoint, gives up the seat, and waits until that is done, which takes some seconds at most.
     pub async fn stop(&self) {
         self.end.send_replace(true);
-        let tasks = std::mem::take(&mut *self.tasks.lock().unwrap_or_else(PoisonError::into_inner));
-        for task in tasks {
+        let Tasks { ending, seat } = std::mem::take(&mut *self.tasks.lock().unwrap_or_else(PoisonError::into_inner));
+        for task in ending {
             let _ = task.await;
+        }
+        if let Some(seat) = seat {
+            // Only now, since what the next one needs is taken from the seat's holder only.
+            seat.abort();
+            let _ = seat.await;
+            let _ = self.line.shared.resign().await;
         }
     }
 
@@ -171,5 +185,12 @@ impl Handle {
             findings_away: status.findings_away.load(Ordering::Relaxed),
             blind_to: status.blind_to().collect(),
         }
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        let tasks = self.tasks.get_mut().unwrap_or_else(PoisonError::into_inner);
+        tasks.ending.iter().chain(&tasks.seat).for_each(JoinHandle::abort);
     }
 }

@@ -28,8 +28,17 @@ pub struct Ruler {
     pub observed: Position,
     /// The last deed that it heard of there.
     pub heard: Position,
-    /// The last event of each incident that was not ended, since it is alone.
-    pub open: HashMap<u64, Event>,
+    /// What it did of each incident since it is alone.
+    pub open: HashMap<u64, Done>,
+}
+
+/// What was done alone about an incident.
+#[derive(Debug)]
+pub struct Done {
+    /// The last event.
+    pub last: Event,
+    /// It began alone, so that nobody else knows it.
+    pub opened: bool,
 }
 
 /// What came of some batches.
@@ -181,10 +190,11 @@ impl Ruler {
 
     /// Remembers what is open, for when it is no longer alone.
     pub fn remember(&mut self, event: &Event) {
-        if event.kind == Kind::Release {
+        let opened = event.kind == Kind::Flag || self.open.get(&event.incident).is_some_and(|done| done.opened);
+        if opened && event.kind == Kind::Release {
             self.open.remove(&event.incident);
         } else {
-            self.open.insert(event.incident, event.clone());
+            self.open.insert(event.incident, Done { last: event.clone(), opened });
         }
     }
 }

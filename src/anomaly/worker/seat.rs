@@ -16,16 +16,14 @@ const INTERVAL: Duration = Duration::from_millis(250);
 /// After so long without an answer the seat is lost, and the bus is away.
 const AWAY: Duration = Duration::from_secs(1);
 
-/// Asks for the seat until the end, then gives it up.
+/// Asks for the seat. Never ends.
 pub async fn run(line: Line) {
+    line.connected().await;
     let mut ticks = interval(INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut answered = Instant::now();
     loop {
-        tokio::select! {
-            _ = ticks.tick() => {}
-            () = line.ended() => break,
-        }
+        ticks.tick().await;
         // When it was asked, since it lasts from then at most.
         let asked = Instant::now();
         let place = match line.shared.lead().await {

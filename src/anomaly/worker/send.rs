@@ -15,6 +15,7 @@ const INTERVAL: Duration = Duration::from_millis(100);
 /// Empties the buffers and sends what was in them, at most `rate` bytes a second, until the end. While the bus takes
 /// its time, observations wait in the buffers, and are lost there beyond their size.
 pub async fn run(mut reader: Reader, rate: u64, line: Line) {
+    line.connected().await;
     let mut ticks = interval(INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let (mut draft, mut budget) = (Draft::default(), Budget::new(rate));
