@@ -6,6 +6,7 @@
 //! [`engine`] what stands between.
 
 pub mod baseline;
+mod bounded;
 pub mod bus;
 pub mod engine;
 pub mod event;

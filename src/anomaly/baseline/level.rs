@@ -6,6 +6,9 @@
 
 use std::collections::VecDeque;
 
+use serde::{Deserialize, Serialize};
+
+use crate::anomaly::bounded;
 use crate::core::clock::Micros;
 
 /// Seconds that are remembered.
@@ -18,8 +21,9 @@ const SLACK: f64 = 1.0;
 const ALARM: f64 = 12.0;
 
 /// The level of one number.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Level {
+    #[serde(deserialize_with = "bounded::list::<_, f64, _, REMEMBERED>")]
     seconds: VecDeque<f64>,
     median: f64,
     spread: f64,
@@ -63,6 +67,14 @@ impl Level {
     #[must_use]
     pub fn usual(&self) -> f64 {
         self.median
+    }
+
+    /// Whether this is what a level can be, after it was read.
+    #[must_use]
+    pub fn is_sound(&self) -> bool {
+        let told = [self.median, self.sum];
+        let spread = self.seconds.is_empty() || self.spread >= 0.7;
+        spread && self.spread.is_finite() && self.seconds.iter().chain(&told).all(|value| bounded::is_amount(*value))
     }
 
     /// Whether a number is not above what is usual by chance alone.

@@ -10,9 +10,11 @@
 use std::collections::VecDeque;
 
 use foldhash::fast::FixedState;
+use serde::{Deserialize, Serialize};
 
 use std::collections::HashMap;
 
+use crate::anomaly::bounded;
 use crate::anomaly::features::list::{COUNT, Feature, Judged, Vector};
 use crate::core::clock::Micros;
 
@@ -30,9 +32,12 @@ const INDEPENDENT: f64 = 8.0;
 const FURTHER: f64 = 0.3;
 
 /// Vectors of calm clients.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Population {
+    #[serde(deserialize_with = "bounded::list::<_, (Micros, u64, Vector), _, KEPT>")]
     vectors: VecDeque<(Micros, u64, Vector)>,
+    /// How many of each client.
+    #[serde(skip)]
     given: HashMap<u64, u32, FixedState>,
 }
 
@@ -53,6 +58,16 @@ impl Population {
             *given += 1;
             self.vectors.push_back((now, client, vector));
         }
+    }
+
+    /// Counts anew how many vectors each client gave, after they were read; whether this is what a population can be.
+    pub fn recount(&mut self) -> bool {
+        self.given.clear();
+        for (_, client, _) in &self.vectors {
+            *self.given.entry(*client).or_default() += 1;
+        }
+        self.given.values().all(|given| *given <= PER_CLIENT)
+            && self.vectors.iter().all(|(.., vector)| vector.iter().all(|value| !value.is_infinite()))
     }
 
     /// How many vectors there are.

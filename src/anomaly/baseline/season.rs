@@ -1,5 +1,8 @@
 //! What is usual at this hour of the week, once a week was seen: Monday at nine is no anomaly.
 
+use serde::{Deserialize, Serialize};
+
+use crate::anomaly::bounded;
 use crate::core::clock::Micros;
 
 const HOURS: usize = 168;
@@ -7,8 +10,9 @@ const HOURS: usize = 168;
 const WEIGHT: f64 = 0.3;
 
 /// The number of requests, or of new clients, a second, by hour of the week (UTC).
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Season {
+    #[serde(deserialize_with = "bounded::list::<_, Option<f64>, _, HOURS>")]
     usual: Box<[Option<f64>]>,
     hour: u64,
     sum: f64,
@@ -37,6 +41,13 @@ impl Season {
         }
         self.sum += value;
         self.seconds += 1.0;
+    }
+
+    /// Whether this is what a season can be, after it was read.
+    #[must_use]
+    pub fn is_sound(&self) -> bool {
+        let known = self.usual.iter().flatten().chain([&self.sum, &self.seconds]);
+        self.usual.len() == HOURS && known.copied().all(bounded::is_amount)
     }
 
     /// What was usual at that hour in the weeks before; 0 when nothing is known.

@@ -1,5 +1,7 @@
 //! Whether the protected service is in distress: more server errors than usual, or slower.
 
+use serde::{Deserialize, Serialize};
+
 use crate::anomaly::baseline::level::Level;
 use crate::anomaly::observation::Observation;
 
@@ -9,11 +11,15 @@ const ERRORS: f64 = 0.05;
 const LEAST: f64 = 10.0;
 
 /// Answers of the present second, and what is usual.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Distress {
+    #[serde(skip)]
     known: f64,
+    #[serde(skip)]
     errors: f64,
+    #[serde(skip)]
     timed: f64,
+    #[serde(skip)]
     time: f64,
     usual_errors: Level,
     usual_time: Level,
@@ -44,6 +50,11 @@ impl Distress {
             time.into_iter().for_each(|time| self.usual_time.learn(time));
         }
         (self.known, self.errors, self.timed, self.time) = (0.0, 0.0, 0.0, 0.0);
+    }
+
+    /// Whether this is what it can be, after it was read.
+    pub fn is_sound(&self) -> bool {
+        self.usual_errors.is_sound() && self.usual_time.is_sound()
     }
 
     /// Whether it is in distress.

@@ -2,13 +2,19 @@
 
 use std::collections::VecDeque;
 
+use serde::{Deserialize, Serialize};
+
+use super::alone::Alone;
 use super::distress::{self, Distress};
 use super::failures::Failures;
 use super::intake::{self, Intake};
+use super::labels::Labels;
+use super::upkeep::CELLS;
 use super::{Present, Settings};
 use crate::anomaly::baseline::level::Level;
 use crate::anomaly::baseline::population::{Population, Usual};
 use crate::anomaly::baseline::season::Season;
+use crate::anomaly::bounded;
 use crate::anomaly::event::Event;
 use crate::anomaly::features::client::Seen;
 use crate::anomaly::features::clients::{Clients, Place, Who};
@@ -22,10 +28,10 @@ use crate::anomaly::surge::{Calm, Surge};
 use crate::core::clock::Micros;
 
 /// New clients that are remembered in their order.
-const BORN: usize = 1 << 16;
+pub(super) const BORN: usize = 1 << 16;
 /// Requests of a second that are remembered, and for so many seconds.
-const SAMPLED: usize = 1_024;
-const SECONDS: usize = 8;
+pub(super) const SAMPLED: usize = 1_024;
+pub(super) const SECONDS: usize = 8;
 
 /// A domain.
 #[derive(Debug)]
@@ -40,14 +46,19 @@ pub struct Domain {
     pub(super) usual: Usual,
     pub(super) incidents: Incidents,
     pub(super) recent: Recent,
+    /// Whom people said to leave alone, and what else they said.
+    pub(super) alone: Alone,
+    pub(super) labels: Labels,
     /// When it was first seen.
     pub(super) since: Micros,
+    /// No surge begins before: after an absence many are new.
+    pub(super) no_surge_before: Micros,
     /// Ticks so far.
     pub(super) ticks: u64,
 }
 
 /// Numbers of the present second, and what is usual.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Traffic {
     pub(super) requests: f64,
     pub(super) new: f64,
@@ -60,13 +71,14 @@ pub struct Traffic {
 }
 
 /// Calm traffic that is remembered.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Memory {
     /// Clients' features.
     pub(super) population: Population,
     /// New clients' profiles.
     pub(super) profiles: Calm,
     /// A sample of requests.
+    #[serde(deserialize_with = "bounded::list::<_, Cell, _, CELLS>")]
     pub(super) cells: VecDeque<Cell>,
     /// Requests, fading with an hour.
     pub(super) requests: Count,
@@ -82,10 +94,10 @@ pub struct Recent {
     /// New clients, and how many were forgotten at the front.
     pub(super) born: VecDeque<(Micros, Place)>,
     /// Whose picture is taken when, by age.
-    pictures: [VecDeque<Place>; AGES.len()],
+    pub(super) pictures: [VecDeque<Place>; AGES.len()],
     /// Samples of the requests of the last seconds.
     pub(super) cells: VecDeque<Vec<Cell>>,
-    random: fastrand::Rng,
+    pub(super) random: fastrand::Rng,
 }
 
 impl Domain {
@@ -107,7 +119,10 @@ impl Domain {
                 cells: VecDeque::from([Vec::new()]),
                 random: fastrand::Rng::with_seed(seed),
             },
+            alone: Alone::default(),
+            labels: Labels::default(),
             since: now,
+            no_surge_before: Micros::ZERO,
             ticks: 0,
         }
     }
@@ -187,6 +202,7 @@ impl Domain {
         events: &mut Vec<Event>,
     ) {
         self.ticks += 1;
+        self.alone.forget(present.wall);
         self.incidents.recount();
         self.take_pictures(present.now, settings);
         let mut acting = super::upkeep::Acting { present, settings, next_incident, events };

@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use serde::{Deserialize, Serialize};
+
 use crate::anomaly::baseline::level::Level;
 use crate::anomaly::features::names::Id;
 use crate::core::clock::Micros;
@@ -12,11 +14,14 @@ const LEAST: f64 = 0.5;
 const WINDOW: u32 = 10;
 
 /// Failures a second, and on which paths.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Failures {
     level: Level,
+    #[serde(skip)]
     window: u32,
+    #[serde(skip)]
     sum: f64,
+    #[serde(skip)]
     paths: HashMap<Id, f64>,
     raised: u32,
 }
@@ -41,6 +46,11 @@ impl Failures {
         }
     }
 
+    /// Whether this is what it can be, after it was read.
+    pub fn is_sound(&self) -> bool {
+        self.level.is_sound()
+    }
+
     /// The end of a second; every ten of them it may say something. With so many times the usual traffic, as many times
     /// the failures are usual, too.
     pub fn tick(&mut self, now: Micros, traffic: f64) -> Option<Raised> {
@@ -54,7 +64,7 @@ impl Failures {
         let usual = self.level.usual() / seconds;
         let present = count / seconds;
         let is_raised = alarm && present > 2.0 * usual + LEAST;
-        self.raised = if is_raised { self.raised + 1 } else { 0 };
+        self.raised = if is_raised { self.raised.saturating_add(1) } else { 0 };
         // For ten minutes it is not learned from; then it is what is usual.
         if !is_raised || self.raised > 60 {
             self.level.learn(count);

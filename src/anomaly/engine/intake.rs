@@ -8,11 +8,13 @@ use foldhash::fast::FixedState;
 
 use crate::anomaly::features::client::Seen;
 use crate::anomaly::features::clients::Who;
-use crate::anomaly::features::names::{Id, MISSING, Names};
+use crate::anomaly::features::names::{Id, MISSING, Names, OTHER};
 use crate::anomaly::features::template;
 use crate::anomaly::observation::{Observation, Outcome};
 use crate::core::client::network;
+use crate::anomaly::policy::cover::Group;
 use crate::core::clock::Micros;
+use crate::core::subject::Attribute;
 
 const AGENTS: usize = 4_096;
 const PATHS: usize = 2_048;
@@ -59,7 +61,7 @@ impl Intake {
 
     /// The request in numbers, at `now` of the engine's time.
     pub fn read(&mut self, observation: &Observation<'_>, now: Micros) -> (Seen, Keys) {
-        let tick = u32::try_from(now.0 / 1_000_000 % u64::from(u32::MAX)).unwrap_or_default();
+        let tick = tick(now);
         let stale = tick.saturating_sub(STALE);
         let half = tick / 300;
         if half != self.half {
@@ -102,6 +104,39 @@ impl Intake {
         (seen, keys)
     }
 
+    /// The key of a client.
+    pub fn key_of(&self, who: &Who) -> u64 {
+        match who {
+            Who::User(name) => self.hash(&**name),
+            Who::Address(address) => self.hash(&network(*address)),
+        }
+        .max(1)
+    }
+
+    /// The numbers of a group's attributes; none, where a text is no such attribute.
+    pub fn group(&mut self, attributes: &[(Attribute, Arc<str>)], now: Micros) -> Option<Group> {
+        let tick = tick(now);
+        let stale = tick.saturating_sub(STALE);
+        let mut group = Group([MISSING; 4]);
+        for (attribute, text) in attributes {
+            let hash = match attribute {
+                Attribute::Country => u64::from(u16::from_be_bytes(text.as_bytes().try_into().ok()?)),
+                Attribute::Asn => u64::from(text.parse::<u32>().ok()?),
+                Attribute::Path | Attribute::UserAgent => self.hash(&**text),
+            };
+            let names = match attribute {
+                Attribute::Country => &mut self.countries,
+                Attribute::Asn => &mut self.systems,
+                Attribute::Path => &mut self.paths,
+                Attribute::UserAgent => &mut self.agents,
+            };
+            let id = names.id(hash, || Arc::clone(text), tick, stale);
+            let at = Attribute::ALL.iter().position(|known| known == attribute)?;
+            *group.0.get_mut(at).filter(|_| id != OTHER)? = id;
+        }
+        (group.width() > 0).then_some(group)
+    }
+
     fn hash<T: Hash + ?Sized>(&self, value: &T) -> u64 {
         self.hasher.hash_one(value)
     }
@@ -125,6 +160,11 @@ impl Intake {
         }
         id
     }
+}
+
+/// The second, for names.
+fn tick(now: Micros) -> u32 {
+    u32::try_from(now.0 / 1_000_000 % u64::from(u32::MAX)).unwrap_or_default()
 }
 
 /// Who an address is.

@@ -132,6 +132,11 @@ impl Domain {
     /// Acts on one client, in the way that touches the least calm traffic.
     fn restrain(&mut self, key: u64, place: Place, rung: Rung, acting: &mut Acting<'_>) {
         let now = acting.present.now;
+        // Nobody else is limited in place of a client that is left alone.
+        if self.alone.until(key, acting.present.wall).is_some() {
+            self.hold(key, "a person said that it is no attack".to_owned(), acting);
+            return;
+        }
         let policy = &acting.settings.policy;
         let own = self.own_share(place, now);
         let behind = self.share_behind(place, now);

@@ -37,6 +37,7 @@ impl Domain {
             return;
         }
         if self.surge.is_none()
+            && now >= self.no_surge_before
             && let Some(onset) = onset
         {
             let came = self.recent.born.iter().rev().take_while(|(at, _)| *at >= onset).count();
@@ -253,7 +254,7 @@ fn is_of_client(group: Group) -> bool {
 }
 
 /// A group's key among incidents.
-fn group_key(group: Group) -> u64 {
+pub(super) fn group_key(group: Group) -> u64 {
     let [a, b, c, d] = group.0.map(u64::from);
     (a << 48 | b << 32 | c << 16 | d).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1
 }

@@ -10,12 +10,15 @@
 //! 4. what was done is renewed on new evidence, or ends ([`upkeep`]);
 //! 5. what was calm is learned.
 
+mod adopt;
+mod alone;
 pub mod checkpoint;
 mod distress;
 mod domain;
 mod failures;
 mod intake;
 mod judge;
+pub mod labels;
 mod members;
 mod time;
 mod upkeep;
@@ -52,6 +55,8 @@ pub struct Engine {
     /// Requests of domains that are one too many.
     unwatched: u64,
     next_incident: u64,
+    /// What it goes on from, until its first interval ends.
+    left: Option<checkpoint::Left>,
 }
 
 /// What all domains go by.
@@ -110,6 +115,7 @@ impl Engine {
             max_domains: settings.max_domains,
             unwatched: 0,
             next_incident: 1,
+            left: None,
         }
     }
 
@@ -148,24 +154,34 @@ impl Engine {
     /// One request. Cheap: what is expensive waits for the interval's end.
     pub fn observe(&mut self, observation: &Observation<'_>) {
         let now = self.time.at(observation.at);
-        if let Some(domain) = self.domains.get_mut(observation.domain) {
-            domain.observe(observation, now);
-        } else if self.domains.len() < self.max_domains {
-            let mut domain = Domain::new(observation.domain, &self.settings, now, SEED);
-            domain.observe(observation, now);
-            self.domains.insert(observation.domain.into(), domain);
-        } else {
-            self.unwatched += 1;
+        match self.watched(observation.domain, now) {
+            Some(domain) => domain.observe(observation, now),
+            None => self.unwatched = self.unwatched.saturating_add(1),
         }
+    }
+
+    /// A domain, which is watched from now on, unless there are too many.
+    fn watched(&mut self, name: &str, now: Micros) -> Option<&mut Domain> {
+        if !self.domains.contains_key(name) {
+            if self.domains.len() >= self.max_domains {
+                return None;
+            }
+            self.domains.insert(name.into(), Domain::new(name, &self.settings, now, SEED));
+        }
+        self.domains.get_mut(name)
     }
 
     /// The end of an interval: what was found and done in it.
     pub fn tick(&mut self, now: Micros) -> Vec<Event> {
         let present = Present { now: self.time.at(now), wall: now };
         let mut events = Vec::new();
+        let absence = self.left.take().map(|left| left.absence(now, present.now));
         let mut domains: Vec<&mut Domain> = self.domains.values_mut().collect();
         domains.sort_unstable_by(|a, b| a.name().cmp(b.name()));
         for domain in domains {
+            if let Some(absence) = absence {
+                domain.come_back(absence, present, &self.settings, &mut self.next_incident, &mut events);
+            }
             domain.tick(present, &self.settings, &mut self.next_incident, &mut events);
         }
         events

@@ -1,5 +1,7 @@
 //! The engine's own time: wall time whose steps are taken out.
 
+use serde::{Deserialize, Serialize};
+
 use crate::core::clock::Micros;
 
 /// Observations are out of order by less.
@@ -8,10 +10,13 @@ const DISORDER: Micros = Micros::from_secs(30);
 const SILENCE: Micros = Micros::from_secs(3_600);
 
 /// Turns wall time into time that never goes back, and does not jump far.
-#[derive(Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub struct Timeline {
-    wall: Micros,
-    steady: Micros,
+    pub(super) wall: Micros,
+    pub(super) steady: Micros,
+    /// The next silence counts as so long at most.
+    #[serde(skip)]
+    away: Option<Micros>,
 }
 
 impl Timeline {
@@ -21,13 +26,35 @@ impl Timeline {
             // Not at zero, so that what was never is long ago.
             (self.wall, self.steady) = (wall, Micros::from_secs(1_000_000));
         } else if wall >= self.wall {
-            self.steady = self.steady + (wall - self.wall).min(SILENCE);
+            let most = self.away.take().unwrap_or(SILENCE);
+            self.steady = self.steady + (wall - self.wall).min(most);
             self.wall = wall;
         } else if self.wall - wall > DISORDER {
             // The clock was set back: time goes on from there.
             self.wall = wall;
         }
         self.steady
+    }
+
+    /// The steady time of a wall time before or after the latest, which stays what it is.
+    pub fn of(&self, wall: Micros) -> Micros {
+        if wall >= self.wall { self.steady + (wall - self.wall) } else { self.steady - (self.wall - wall) }
+    }
+
+    /// Goes on after an absence, which counts as so long at most.
+    pub fn go_on(mut self, away: Micros) -> Self {
+        self.away = Some(away);
+        self
+    }
+
+    /// Whether no time was seen.
+    pub fn is_fresh(&self) -> bool {
+        self.steady == Micros::ZERO
+    }
+
+    /// Whether this is what a timeline can be, after it was read: within some ten thousand years.
+    pub fn is_sound(&self) -> bool {
+        self.wall.0 < 1 << 60 && self.steady.0 < 1 << 60
     }
 }
 

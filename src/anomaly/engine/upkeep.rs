@@ -5,6 +5,7 @@ use super::failures::Raised;
 use super::{Present, Settings, wording};
 use crate::anomaly::baseline::population::score;
 use crate::anomaly::event::{Event, Kind, Reason};
+use crate::anomaly::features::list::Vector;
 use crate::anomaly::incidents::{About, Action, Incident};
 use crate::anomaly::policy::Rung;
 use crate::anomaly::policy::cover::Group;
@@ -13,13 +14,13 @@ use crate::core::subject::Subject;
 
 /// Calm requests that are kept of each second, and in all.
 const CELLS_A_SECOND: usize = 16;
-const CELLS: usize = 16_384;
+pub(super) const CELLS: usize = 16_384;
 /// The brake leaves room for so many, however few clients there are.
 const LEAST_ACTIONS: usize = 5;
 /// An action that was held is told again after so long.
 const HELD_AGAIN: Micros = Micros::from_secs(300);
 /// Failed logins on a path have this key among incidents, plus the path.
-const FAILURES: u64 = 0x6661_696c_0000_0000;
+pub(super) const FAILURES: u64 = 0x6661_696c_0000_0000;
 
 /// What acting takes.
 pub struct Acting<'a> {
@@ -43,11 +44,16 @@ impl Domain {
     /// Opens an incident, or adds to it.
     pub(super) fn flag(&mut self, key: u64, subject: Subject, finding: Finding, acting: &mut Acting<'_>) {
         let now = acting.present.now;
+        let vector = self.vector(finding.about, now);
         if let Some(incident) = self.incidents.get_mut(key) {
+            incident.vector = vector;
             incident.evidence = now;
             incident.score = finding.score;
             incident.reasons = finding.reasons;
             incident.member |= finding.member;
+            return;
+        }
+        if self.alone.is_dismissed(key, acting.present.wall, finding.score) {
             return;
         }
         if let About::Client(place) = finding.about {
@@ -72,10 +78,17 @@ impl Domain {
             held: None,
             rate: finding.rate,
             score: finding.score,
+            vector,
             reasons: finding.reasons,
         };
         acting.events.push(self.event(&incident, Kind::Flag, finding.requests, acting));
         self.incidents.open(key, incident);
+    }
+
+    /// The features of the client that it is about.
+    fn vector(&mut self, about: About, now: Micros) -> Option<Box<Vector>> {
+        let About::Client(place) = about else { return None };
+        self.clients.get_mut(place).map(|client| Box::new(client.vector(now)))
     }
 
     fn event(&self, incident: &Incident, kind: Kind, requests: u64, acting: &Acting<'_>) -> Event {
@@ -101,6 +114,8 @@ impl Domain {
         let most_known = LEAST_ACTIONS.max(share_of(self.calm.clients, policy.brake));
         let held = if protected.is_some_and(|who| acting.settings.protect.has(who)) {
             Some("it is protected".to_owned())
+        } else if self.alone.until(key, acting.present.wall).is_some() {
+            Some("a person said that it is no attack".to_owned())
         } else if policy.only_in_distress && !self.traffic.distress.is_present() {
             Some("the service is not in distress".to_owned())
         } else if action.touches > 0.0 && self.incidents.touched() - before + action.touches > policy.gate {
@@ -174,10 +189,12 @@ impl Domain {
     /// Ends an incident.
     pub(super) fn release(&mut self, key: u64, acting: &mut Acting<'_>) {
         let Some(incident) = self.incidents.close(key) else { return };
-        if let Some(client) = incident.place().and_then(|place| self.clients.get_mut(place)) {
-            client.suspected = false;
-            client.strange = 0;
-        }
+        self.ended(incident, acting);
+    }
+
+    /// Tells that an incident has ended.
+    pub(super) fn ended(&mut self, incident: Incident, acting: &mut Acting<'_>) {
+        self.settle(&incident);
         let released = Incident { reasons: Vec::new(), ..incident };
         let event = self.event(&released, Kind::Release, 0, acting);
         acting.events.push(event);

@@ -2,6 +2,11 @@
 
 #![expect(clippy::cast_precision_loss, reason = "counts of requests, as figures that fade")]
 
+mod brief;
+
+use serde::{Deserialize, Serialize};
+
+pub use self::brief::Brief;
 use super::decay::{Count, Fading, seconds};
 use super::distinct::Recent;
 use super::list::{COUNT, Feature, Vector};
@@ -56,7 +61,7 @@ pub struct Seen {
 }
 
 /// Shares and counts of the last minute.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 struct Minute {
     known: f32,
     client_errors: f32,
@@ -240,7 +245,7 @@ impl Client {
         self.paths.insert(seen.half, seen.path_hash);
         let bucket = usize::from(seen.path) % 16;
         if let Some(count) = self.templates.get_mut(bucket) {
-            self.path_kinds += u16::from(*count == 0);
+            self.path_kinds = self.path_kinds.saturating_add(u16::from(*count == 0));
             *count = count.saturating_add(1);
             if *count == u8::MAX {
                 self.templates.iter_mut().for_each(|count| *count /= 2);

@@ -5,11 +5,13 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
 
 use foldhash::fast::FixedState;
+use serde::{Deserialize, Serialize};
 
-use super::client::Client;
+use super::client::{Brief, Client};
 use crate::core::clock::Micros;
 use crate::core::subject::Subject;
 
@@ -17,7 +19,7 @@ use crate::core::subject::Subject;
 const LOOKED_AT: usize = 12;
 
 /// Where a client is; another may have taken the place, so the key goes with it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Place {
     /// The place.
     pub slot: u32,
@@ -26,7 +28,7 @@ pub struct Place {
 }
 
 /// Who a client is.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Who {
     /// A user.
     User(Arc<str>),
@@ -129,6 +131,69 @@ impl Clients {
     pub fn who(&self, place: Place) -> Option<&Who> {
         self.get(place)?;
         self.who.get(usize::try_from(place.slot).ok()?)
+    }
+
+    /// The clients in brief, in at most `most` bytes, and which of them is in which place. Where they are too many, first
+    /// what is soon known again is left out, then the least active are; who is suspected goes before.
+    #[must_use]
+    pub fn briefs(&self, now: Micros, onset: Option<Micros>, most: usize) -> (Vec<Brief>, Vec<Option<u32>>) {
+        let mut briefs: Vec<(usize, Brief)> =
+            self.clients.iter().zip(&self.who).map(|(client, who)| client.brief(who, now, onset)).enumerate().collect();
+        let bytes = |briefs: &[(usize, Brief)]| briefs.iter().map(|(_, brief)| brief.bytes()).sum::<usize>();
+        if bytes(&briefs) > most {
+            briefs.iter_mut().for_each(|(_, brief)| brief.shorten());
+            if bytes(&briefs) > most {
+                let rank = |brief: &Brief| (!brief.suspected, Reverse(brief.weight(now).to_bits()));
+                briefs.sort_by_cached_key(|(_, brief)| rank(brief));
+                let mut left = most;
+                briefs.retain(|(_, brief)| {
+                    left = left.saturating_sub(brief.bytes());
+                    left > 0
+                });
+                briefs.sort_unstable_by_key(|(slot, _)| *slot);
+            }
+        }
+        let mut positions = vec![None; self.clients.len()];
+        for (position, (slot, _)) in briefs.iter().enumerate() {
+            if let Some(place) = positions.get_mut(*slot) {
+                *place = u32::try_from(position).ok();
+            }
+        }
+        (briefs.into_iter().map(|(_, brief)| brief).collect(), positions)
+    }
+
+    /// Takes back clients that are kept in brief, each with its key; the least active give way when they are more than
+    /// there is room for. Where each of them is.
+    pub fn take_back(&mut self, briefs: &[(u64, Brief)], now: Micros) -> Vec<Option<Place>> {
+        let mut order: Vec<usize> = (0..briefs.len()).collect();
+        if briefs.len() > self.capacity {
+            let rank = |brief: &Brief| (!brief.suspected, Reverse(brief.weight(now).to_bits()));
+            order.sort_by_cached_key(|position| briefs.get(*position).map(|(_, brief)| rank(brief)));
+            order.truncate(self.capacity);
+            order.sort_unstable();
+        }
+        let mut places = vec![None; briefs.len()];
+        for position in order {
+            let (Some((key, brief)), Some(place)) = (briefs.get(position), places.get_mut(position)) else { continue };
+            let slot = u32::try_from(self.clients.len()).unwrap_or_default();
+            if self.places.insert(*key, slot).is_none() {
+                self.clients.push(Client::of(*key, brief));
+                self.who.push(brief.who.clone());
+                *place = Some(Place { slot, key: *key });
+            }
+        }
+        places
+    }
+
+    /// The state of what is chosen by chance.
+    #[must_use]
+    pub fn random(&self) -> u64 {
+        self.random.get_seed()
+    }
+
+    /// Goes on with that state.
+    pub fn go_on(&mut self, random: u64) {
+        self.random.seed(random);
     }
 
     /// How many there are.

@@ -1,5 +1,8 @@
 //! Counts that fade: a hit weighs `exp(-age / tau)`.
 
+use serde::{Deserialize, Serialize};
+
+use crate::anomaly::bounded;
 use crate::core::clock::Micros;
 
 /// Fading counts of the same hits at several time scales.
@@ -30,6 +33,18 @@ impl<const N: usize> Fading<N> {
         }
     }
 
+    /// The counts, as of the last [`Self::pass`].
+    #[must_use]
+    pub const fn counts(&self) -> [f32; N] {
+        self.0
+    }
+
+    /// Counts as they were.
+    #[must_use]
+    pub const fn of(counts: [f32; N]) -> Self {
+        Self(counts)
+    }
+
     /// The count at one scale, as of the last [`Self::pass`].
     #[must_use]
     pub fn count(&self, scale: usize) -> f64 {
@@ -38,7 +53,7 @@ impl<const N: usize> Fading<N> {
 }
 
 /// A fading count of one time scale that remembers when it was.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub struct Count {
     value: f32,
     at: Micros,
@@ -49,6 +64,12 @@ impl Count {
     pub fn add(&mut self, now: Micros, hits: f32, scale: f32) {
         self.value = self.at(now, scale) + hits;
         self.at = now;
+    }
+
+    /// Whether this is what a count can be at `now`, after it was read.
+    #[must_use]
+    pub fn is_sound(&self, now: Micros) -> bool {
+        bounded::is_amount(f64::from(self.value)) && self.at <= now
     }
 
     /// What is left of it at `now`.

@@ -1,7 +1,9 @@
 //! How many different things were seen, in 16 bytes: linear counting (Whang, Vander-Zanden, Taylor, 1990).
 
+use serde::{Deserialize, Serialize};
+
 /// A bitmap of 128 bits. Exact to a few percent up to about 100 things, and saturated at about 620.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub struct Distinct(u128);
 
 impl Distinct {
@@ -22,7 +24,7 @@ impl Distinct {
 }
 
 /// The same over a sliding time: two halves, of which the older is forgotten.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub struct Recent {
     present: Distinct,
     past: Distinct,

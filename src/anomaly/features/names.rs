@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::collections::HashMap;
 
 use foldhash::fast::FixedState;
+use serde::{Deserialize, Serialize};
 
 /// A text's number.
 pub type Id = u16;
@@ -21,8 +22,9 @@ pub struct Names {
     capacity: usize,
 }
 
-#[derive(Debug)]
-struct Name {
+/// A text that has a number.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Name {
     text: Arc<str>,
     hash: u64,
     /// When it was last met, in ticks.
@@ -71,6 +73,25 @@ impl Names {
     #[must_use]
     pub fn text(&self, id: Id) -> Option<&Arc<str>> {
         self.names.get(usize::from(id).checked_sub(2)?).map(|name| &name.text)
+    }
+
+    /// The texts, in the order of their numbers.
+    #[must_use]
+    pub fn names(&self) -> &[Name] {
+        &self.names
+    }
+
+    /// The same with the numbers that texts had; nothing, when they are too many.
+    #[must_use]
+    pub fn with(mut self, names: Vec<Name>) -> Option<Self> {
+        if names.len() > self.capacity {
+            return None;
+        }
+        for (index, name) in names.iter().enumerate() {
+            self.ids.insert(name.hash, Id::try_from(index + 2).ok()?);
+        }
+        self.names = names;
+        Some(self)
     }
 
     /// One more than the largest number given.

@@ -1,22 +1,29 @@
 //! How clients walk from page to page: which steps are usual.
 
+use serde::{Deserialize, Serialize};
+
 use super::names::{Id, MISSING, OTHER};
+use crate::anomaly::bounded;
 
 /// Steps are counted in so many places; those that share one are taken for each other.
 const PLACES: usize = 1 << 16;
+/// There are so many templates at most.
+const PAGES: usize = Id::MAX as usize + 1;
 /// Of a template that was met less often, nothing is known.
 const KNOWN: u16 = 20;
 
 /// Steps from template to template, as calm clients make them.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Walk {
+    #[serde(deserialize_with = "bounded::list::<_, u16, _, PLACES>")]
     steps: Box<[u16]>,
+    #[serde(deserialize_with = "bounded::list::<_, u16, _, PAGES>")]
     pages: Box<[u16]>,
 }
 
 impl Default for Walk {
     fn default() -> Self {
-        Self { steps: vec![0; PLACES].into(), pages: vec![0; usize::from(Id::MAX) + 1].into() }
+        Self { steps: vec![0; PLACES].into(), pages: vec![0; PAGES].into() }
     }
 }
 
@@ -36,6 +43,12 @@ impl Walk {
                 self.fade();
             }
         }
+    }
+
+    /// Whether this is what a walk can be, after it was read.
+    #[must_use]
+    pub fn is_sound(&self) -> bool {
+        self.steps.len() == PLACES && self.pages.len() == PAGES
     }
 
     fn fade(&mut self) {

@@ -4,12 +4,13 @@
 use std::collections::HashMap;
 
 use foldhash::fast::FixedState;
+use serde::{Deserialize, Serialize};
 
 use crate::anomaly::features::names::{Id, OTHER};
 use crate::core::subject::Attribute;
 
 /// A request, as groups know it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cell {
     /// Country, autonomous system, path and user agent, in the order of [`Attribute::ALL`].
     pub values: [Id; 4],
@@ -18,7 +19,7 @@ pub struct Cell {
 }
 
 /// A conjunction: the values of its attributes, 0 where it does not look.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Group(pub [Id; 4]);
 
 impl Group {

@@ -6,6 +6,7 @@ pub mod cover;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
 
 use crate::anomaly::features::clients::Who;
@@ -42,7 +43,7 @@ impl Spared {
 }
 
 /// How far up the ladder.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Rung {
     /// Only told.
     Flag,

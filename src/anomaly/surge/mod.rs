@@ -12,7 +12,9 @@ use std::collections::VecDeque;
 
 use contrast::{Contrast, Evidence};
 use profile::{AGES, Profile};
+use serde::{Deserialize, Serialize};
 
+use super::bounded;
 use crate::core::clock::Micros;
 
 /// So many profiles of calm clients are kept.
@@ -36,9 +38,11 @@ const LEAST_CALM: usize = 50;
 
 /// Profiles of clients of calm times, the latest of the last while: each once when it is young, and once when it has
 /// its last picture.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Calm {
+    #[serde(deserialize_with = "bounded::list::<_, (Micros, Profile), _, CALM>")]
     young: VecDeque<(Micros, Profile)>,
+    #[serde(deserialize_with = "bounded::list::<_, (Micros, Profile), _, CALM>")]
     grown: VecDeque<(Micros, Profile)>,
 }
 
@@ -53,6 +57,12 @@ impl Calm {
         known.push_back((now, profile));
     }
 
+    /// Whether this is what it can be, after it was read.
+    #[must_use]
+    pub fn is_sound(&self) -> bool {
+        self.young.iter().chain(&self.grown).all(|(_, profile)| profile.is_sound())
+    }
+
     /// Profiles that have the picture of a stage.
     fn at(&self, stage: usize) -> impl Iterator<Item = &Profile> + Clone {
         let known = if stage == AGES.len() { &self.grown } else { &self.young };
@@ -61,7 +71,8 @@ impl Calm {
 }
 
 /// A surge that is going on.
-#[derive(Debug)]
+/// What tells its clients apart is not kept: it is found anew at the next look.
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Surge {
     /// When it began.
     pub onset: Micros,
@@ -71,7 +82,9 @@ pub struct Surge {
     pub alive: Micros,
     /// The share of the new clients that would not be there in calm times.
     pub surplus: f64,
+    #[serde(skip)]
     contrast: Contrast,
+    #[serde(skip)]
     thresholds: [Thresholds; AGES.len() + 1],
     in_a_row: u32,
 }
@@ -101,6 +114,12 @@ impl Surge {
             thresholds: Default::default(),
             in_a_row: 0,
         }
+    }
+
+    /// Whether this is what a surge can be at `now`, after it was read.
+    #[must_use]
+    pub fn is_sound(&self, now: Micros) -> bool {
+        self.onset <= now && self.alive <= now && (0.0..1.0).contains(&self.surplus) && self.in_a_row < u32::MAX / 2
     }
 
     /// Looks at the clients that are new since its onset, where `expected` would have come in calm times; of calm ones,

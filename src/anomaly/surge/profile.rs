@@ -1,5 +1,7 @@
 //! What a client is compared by: who it is, what it asks for, how it behaves.
 
+use serde::{Deserialize, Serialize};
+
 use crate::anomaly::features::client::Seen;
 use crate::anomaly::features::names::{Id, MISSING};
 use crate::core::clock::Micros;
@@ -31,7 +33,7 @@ pub const PATHS: usize = 8;
 const UNKNOWN: u8 = u8::MAX;
 
 /// One client, in a few bytes.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Profile {
     /// The country.
     pub country: Id,
@@ -85,6 +87,22 @@ impl Profile {
             *known = u8::try_from(paths).unwrap_or_default();
             self.pictures = u8::try_from(age + 1).unwrap_or_default();
         }
+    }
+
+    /// One without first paths and pictures, as if they had all been taken: who it is, by its country, autonomous system,
+    /// user agent and last path.
+    #[must_use]
+    pub fn lean([country, asn, agent, last_path]: [Id; 4], named: bool) -> Self {
+        let pictures = u8::try_from(AGES.len()).unwrap_or_default();
+        Self { country, asn, agent, last_path, named, pictures, ..Self::default() }
+    }
+
+    /// Whether this is what a profile can be, after it was read.
+    #[must_use]
+    pub fn is_sound(&self) -> bool {
+        self.stage() <= AGES.len()
+            && self.known.iter().all(|known| usize::from(*known) <= PATHS)
+            && self.traits.iter().flatten().all(|bin| *bin == UNKNOWN || usize::from(*bin) < BINS)
     }
 
     /// How many pictures there are.

@@ -100,6 +100,10 @@ pub struct Policy {
     /// How long a flagged client must be calm for its incident to end. `10s` to `24h`, default `1m`.
     #[serde(with = "duration")]
     pub calm_for: Duration,
+    /// How long a client or group that a person dismissed is left alone: flagged only when it becomes stranger still, never
+    /// limited. At most `720h`, default `24h`.
+    #[serde(with = "duration")]
+    pub dismissed_for: Duration,
     /// The gate: the share of calm traffic that all actions in force together may touch. 0 to 1, default 0.003.
     #[serde(deserialize_with = "number::deserialize")]
     pub gate: f64,
@@ -123,6 +127,7 @@ impl Default for Policy {
             group_factor: 1.5,
             duration: Duration::from_secs(300),
             calm_for: Duration::from_secs(60),
+            dismissed_for: Duration::from_secs(86_400),
             gate: 0.003,
             brake: 0.02,
             max_actions: 50_000,

@@ -35,6 +35,7 @@ pub(super) fn check(config: &Config, found: &mut Findings) {
     });
     found.between("anomaly.policy.duration", policy.duration, SECOND * 10, DAY);
     found.between("anomaly.policy.calm_for", policy.calm_for, SECOND * 10, DAY);
+    found.at_most("anomaly.policy.dismissed_for", policy.dismissed_for, DAY * 30);
     found.range("anomaly.policy.gate", policy.gate, 0.0..=1.0);
     found.range("anomaly.policy.brake", policy.brake, 0.0..=1.0);
     found.range("anomaly.policy.max_actions", policy.max_actions, 1..=1_000_000);
