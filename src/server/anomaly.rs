@@ -11,6 +11,7 @@ use super::{Context, StartError};
 use crate::anomaly::bus::choice::AnyBus;
 use crate::anomaly::bus::local::LocalBus;
 use crate::anomaly::bus::redis::RedisBus;
+use crate::anomaly::worker::note::{Note, Noted};
 use crate::anomaly::worker::status::{FAILURES, KINDS, Role, Status};
 use crate::anomaly::worker::{Deciding, Handle, Parts};
 use crate::config::Config;
@@ -19,11 +20,16 @@ use crate::redis::connect::Connector;
 use crate::seal::Seal;
 use crate::telemetry::metrics::Metrics;
 
-/// The worker that the settings ask for. It does not work yet, but its bus connects, on `background`.
+/// The worker that the settings ask for, with where findings are kept. It does not work yet, but its bus connects, on
+/// `background`.
 ///
 /// # Errors
 /// When the settings of Redis make no sense together, or a file of theirs or the key cannot be read.
-pub fn open(config: &Config, background: &Runtime) -> Result<Option<Handle>, StartError> {
+pub fn open(
+    config: &Config,
+    findings: Option<(Arc<dyn Note>, Noted)>,
+    background: &Runtime,
+) -> Result<Option<Handle>, StartError> {
     if !config.anomaly.enabled {
         return Ok(None);
     }
@@ -37,7 +43,7 @@ pub fn open(config: &Config, background: &Runtime) -> Result<Option<Handle>, Sta
         None => AnyBus::Local(LocalBus::default()),
     };
     let clock = Arc::new(SystemClock::new());
-    Ok(Some(Handle::new(Parts { settings: Arc::new(config.anomaly.clone()), bus, findings: None, clock })))
+    Ok(Some(Handle::new(Parts { settings: Arc::new(config.anomaly.clone()), bus, findings, clock })))
 }
 
 /// Starts it beside the decisions of a server, on the runtime that this is called in.

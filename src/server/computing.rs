@@ -59,7 +59,7 @@ pub fn start(mut config: Config) -> Result<Computing, StartError> {
     let entered = handle.enter();
     let listener = bind_tcp(config.admin.address, "admin", "admin.address")?;
     let admin_address = listener.local_addr()?;
-    let worker = anomaly::open(&config, &handle)?.ok_or(StartError::NoBus)?;
+    let worker = anomaly::open(&config, None, &handle)?.ok_or(StartError::NoBus)?;
     let worker = Arc::new(worker);
     let metrics = Metrics::new(Arc::default(), Arc::default());
     anomaly::register(&metrics, &worker);

@@ -356,7 +356,7 @@ fn assemble(
         xds,
         lists,
         observations: Arc::new(Observations::new(shard::count(workers))),
-        anomaly: anomaly::open(config, background)?.map(Arc::new),
+        anomaly: anomaly::open(config, None, background)?.map(Arc::new),
         traces,
     })
 }

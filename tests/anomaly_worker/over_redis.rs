@@ -83,7 +83,7 @@ async fn without_redis_each_goes_on_and_with_it_they_are_one_again() {
         assert!(first.limits("mallory") && second.limits("mallory"), "what is in force stays");
         // It is a whole again: what one sees, both learn of.
         let now = NOW + Micros::from_secs(2);
-        for second_of_flood in 0..4 {
+        for second_of_flood in 0..8 {
             first.see(&flood("trudy", now + Micros::from_secs(second_of_flood), 1));
             let before = [&first, &second].map(|member| member.worker.status().ticks.get());
             clock.advance(Micros::SECOND);

@@ -1,14 +1,16 @@
 //! Members of a bus in this process, and traffic for them.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
 use tidegate::anomaly::bus::Bus as _;
 use tidegate::anomaly::bus::choice::AnyBus;
 use tidegate::anomaly::event::Event;
-use tidegate::anomaly::findings::{Findings, FindingsError};
+use tidegate::anomaly::findings::FindingsError;
 use tidegate::anomaly::observation::{Observation, Outcome};
 use tidegate::anomaly::observe::{Observations, batch};
 use tidegate::anomaly::worker::apply::PutInForce;
@@ -158,16 +160,18 @@ pub async fn send(bus: &AnyBus, traffic: &[Request]) {
 #[derive(Debug, Default)]
 pub struct Kept {
     pub events: Mutex<Vec<Event>>,
-    pub away: std::sync::atomic::AtomicBool,
+    pub away: AtomicBool,
 }
 
-impl Findings for Kept {
-    async fn note(&self, events: &[Event]) -> Result<(), FindingsError> {
-        if self.away.load(std::sync::atomic::Ordering::SeqCst) {
-            return Err(FindingsError::Away("stopped by the test".to_owned()));
-        }
-        self.events.lock().unwrap().extend_from_slice(events);
-        Ok(())
+impl Note for Kept {
+    fn note<'a>(&'a self, events: &'a [Event]) -> BoxFuture<'a, Result<(), FindingsError>> {
+        Box::pin(async {
+            if self.away.load(Ordering::SeqCst) {
+                return Err(FindingsError::Away("stopped by the test".to_owned()));
+            }
+            self.events.lock().unwrap().extend_from_slice(events);
+            Ok(())
+        })
     }
 }
 

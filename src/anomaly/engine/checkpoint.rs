@@ -177,7 +177,8 @@ fn read(bytes: &[u8]) -> Result<Read, CheckpointError> {
         return Err(CheckpointError::Damaged("it is shorter than it says"));
     }
     let body = block::decompress(packed, found).map_err(|_| CheckpointError::Damaged("it cannot be unpacked"))?;
-    let (read, rest) = postcard::take_from_bytes::<Read>(&body).map_err(|_| CheckpointError::Damaged("it cannot be read"))?;
+    let (read, rest) =
+        postcard::take_from_bytes::<Read>(&body).map_err(|_| CheckpointError::Damaged("it cannot be read"))?;
     if !rest.is_empty() {
         return Err(CheckpointError::Damaged("there is more behind its end"));
     }

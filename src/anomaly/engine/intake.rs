@@ -11,8 +11,8 @@ use crate::anomaly::features::clients::Who;
 use crate::anomaly::features::names::{Id, MISSING, Names, OTHER};
 use crate::anomaly::features::template;
 use crate::anomaly::observation::{Observation, Outcome};
-use crate::core::client::network;
 use crate::anomaly::policy::cover::Group;
+use crate::core::client::network;
 use crate::core::clock::Micros;
 use crate::core::subject::Attribute;
 

@@ -97,7 +97,12 @@ impl Incident {
         let times = [self.opened, self.evidence].into_iter().chain(self.held).all(|time| time <= now);
         let figures = bounded::is_amount(self.rate) && (0.0..=1.0).contains(&self.score);
         let vector = self.vector.iter().flat_map(|vector| vector.iter()).all(|value| !value.is_infinite());
-        of_key && times && figures && vector && self.id <= MOST_ID && self.action.is_none_or(|action| action.is_sound(now))
+        of_key
+            && times
+            && figures
+            && vector
+            && self.id <= MOST_ID
+            && self.action.is_none_or(|action| action.is_sound(now))
     }
 }
 
@@ -176,8 +181,11 @@ impl Incidents {
     /// Keeps no more than so many, those with an action first, then the latest.
     pub fn keep(&mut self, most: usize) {
         if self.open.len() > most {
-            let mut keys: Vec<(bool, u64, u64)> =
-                self.open.iter().map(|(key, incident)| (incident.action.is_none(), u64::MAX - incident.id, *key)).collect();
+            let mut keys: Vec<(bool, u64, u64)> = self
+                .open
+                .iter()
+                .map(|(key, incident)| (incident.action.is_none(), u64::MAX - incident.id, *key))
+                .collect();
             keys.sort_unstable();
             keys.into_iter().skip(most).for_each(|(.., key)| {
                 self.open.remove(&key);

@@ -4,11 +4,11 @@ use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
+use super::super::SEED;
 use super::super::Settings;
 use super::super::alone::Alone;
 use super::super::domain::{BORN, Domain, Memory, SAMPLED, SECONDS, Traffic};
 use super::super::labels::Labels;
-use super::super::SEED;
 use super::CheckpointError;
 use crate::anomaly::baseline::population::Usual;
 use crate::anomaly::bounded;

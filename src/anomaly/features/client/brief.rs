@@ -92,18 +92,7 @@ impl Minute {
     fn all(&self) -> [f32; 10] {
         let Self { known, client_errors, auth_failures, not_found, server_errors, .. } = *self;
         let Self { decided, denied, bytes, fresh_users, sequence, .. } = *self;
-        [
-            known,
-            client_errors,
-            auth_failures,
-            not_found,
-            server_errors,
-            decided,
-            denied,
-            bytes,
-            fresh_users,
-            sequence,
-        ]
+        [known, client_errors, auth_failures, not_found, server_errors, decided, denied, bytes, fresh_users, sequence]
     }
 }
 
@@ -134,8 +123,7 @@ impl Client {
             counts: [self.steps, self.unusual, self.errors, self.statuses, self.path_kinds, self.written],
             told: [self.wrote, self.bytes_known, self.address_known],
             number: self.number,
-            minute: (idle < FADED && self.minute.all().iter().any(|count| *count > 0.0))
-                .then(|| Box::new(self.minute)),
+            minute: (idle < FADED && self.minute.all().iter().any(|count| *count > 0.0)).then(|| Box::new(self.minute)),
             different: (idle < DIFFERENT).then(|| Box::new([self.paths, self.agents, self.addresses])),
             profile: if is_young {
                 Kept::Full(Box::new(self.profile))
