@@ -37,6 +37,7 @@ async fn one_that_is_gone_is_followed_by_another_that_goes_on() {
     eventually("the second knows", async || second.about("mallory") == before).await;
     assert_eq!((first.role(), second.role()), (Role::Leader, Role::Follower));
 
+    eventually("a checkpoint is left", async || first.worker.status().checkpoint_at.get() > 0).await;
     let began = Instant::now();
     drop(first);
     eventually("the second leads", async || second.role() == Role::Leader).await;

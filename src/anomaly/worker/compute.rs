@@ -27,8 +27,9 @@ const RETRY: Duration = Duration::from_millis(100);
 const AT_ONCE: usize = 500;
 /// How often what stands is left, when it has changed; after a lot of deeds, at once.
 const STANDING_EVERY: Duration = Duration::from_secs(2);
-/// How often a checkpoint is left.
+/// How often a checkpoint is left, and how soon the first.
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(10);
+const FIRST_CHECKPOINT: Duration = Duration::from_secs(1);
 /// How often one that has not the seat reads the checkpoint, to have it when the bus goes away.
 const READ_EVERY: Duration = Duration::from_secs(60);
 /// How long after a failure of the engine itself another begins.
@@ -80,7 +81,7 @@ struct Reign<'a> {
     /// It still reads what came before it began.
     catching_up: bool,
     left_standing: Instant,
-    left_checkpoint: Instant,
+    next_checkpoint: Instant,
     upload: Option<JoinHandle<()>>,
     computing: &'a mut Computing,
 }
@@ -217,7 +218,7 @@ impl Computing {
             began: now,
             catching_up: true,
             left_standing: now,
-            left_checkpoint: now,
+            next_checkpoint: now + FIRST_CHECKPOINT,
             upload: None,
             computing: self,
         }))
@@ -434,7 +435,7 @@ impl Reign<'_> {
                     // The bus has lost what it had, so also what stands.
                     self.told = part.upto;
                     self.fold.again();
-                    self.left_checkpoint = Instant::now().checked_sub(CHECKPOINT_EVERY).unwrap_or(self.left_checkpoint);
+                    self.next_checkpoint = Instant::now();
                 }
                 self.ruler.heard = part.upto;
                 for (_, deed) in part.items {
@@ -471,8 +472,8 @@ impl Reign<'_> {
             }
         }
         let idle = self.upload.as_ref().is_none_or(JoinHandle::is_finished);
-        if idle && self.left_checkpoint.elapsed() >= CHECKPOINT_EVERY && self.ruler.pending.is_empty() {
-            self.left_checkpoint = Instant::now();
+        if idle && Instant::now() >= self.next_checkpoint && self.ruler.pending.is_empty() {
+            self.next_checkpoint = Instant::now() + CHECKPOINT_EVERY;
             if let Some(checkpoint) = self.checkpoint().await? {
                 let (bus, line) = (Arc::clone(&self.bus), self.computing.line.clone());
                 self.upload = Some(tokio::spawn(async move { leave_checkpoint(&bus, &checkpoint, &line).await }));

@@ -69,6 +69,10 @@ pub fn take(line: &Line, place: Place) {
     });
     if changed {
         line.status.became(role, line.now());
+        if role == Role::Follower {
+            line.status.clients.set(0);
+            line.status.incidents.set(0);
+        }
         match role {
             Role::Follower => tracing::info!("another replica's anomaly worker computes"),
             Role::Leader => tracing::info!("this replica's anomaly worker computes for all"),
