@@ -76,7 +76,7 @@ enum Command {
     /// Look at the counters of a descriptor, or reset them
     #[command(subcommand)]
     Counters(counters::Command),
-    /// Try the anomaly worker on a log of requests, real or simulated
+    /// See what the anomaly worker found, say what it was, or try it on a log of requests
     #[command(subcommand)]
     Anomaly(anomaly::Command),
     /// Check Redis, rules and ports, and say what to change

@@ -41,7 +41,7 @@ Examples:
 pub struct Create {
     /// Its name, and the author of what is done with it
     name: String,
-    /// What it allows: read, write-rules, operate; may be repeated
+    /// What it allows: read, write-rules, read-anomalies, review-anomalies, operate; may be repeated
     #[arg(long = "scope", required = true, value_enum)]
     scopes: Vec<ScopeArg>,
     /// For how long it is worth something; without it, until it is revoked
@@ -90,6 +90,10 @@ enum ScopeArg {
     Read,
     /// Change rules and overrides
     WriteRules,
+    /// See anomalies
+    ReadAnomalies,
+    /// Confirm and dismiss anomalies
+    ReviewAnomalies,
     /// Make tokens, reset counters, accept a replaced repository
     Operate,
 }
@@ -99,6 +103,8 @@ impl From<ScopeArg> for Scope {
         match scope {
             ScopeArg::Read => Self::Read,
             ScopeArg::WriteRules => Self::WriteRules,
+            ScopeArg::ReadAnomalies => Self::ReadAnomalies,
+            ScopeArg::ReviewAnomalies => Self::ReviewAnomalies,
             ScopeArg::Operate => Self::Operate,
         }
     }

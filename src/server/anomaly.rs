@@ -11,6 +11,7 @@ use super::{Context, StartError};
 use crate::anomaly::bus::choice::AnyBus;
 use crate::anomaly::bus::local::LocalBus;
 use crate::anomaly::bus::redis::RedisBus;
+use crate::anomaly::findings::{FindingStore, Tell};
 use crate::anomaly::worker::note::{Note, Noted};
 use crate::anomaly::worker::status::{FAILURES, KINDS, Role, Status};
 use crate::anomaly::worker::{Deciding, Handle, Parts};
@@ -25,11 +26,7 @@ use crate::telemetry::metrics::Metrics;
 ///
 /// # Errors
 /// When the settings of Redis make no sense together, or a file of theirs or the key cannot be read.
-pub fn open(
-    config: &Config,
-    findings: Option<(Arc<dyn Note>, Noted)>,
-    background: &Runtime,
-) -> Result<Option<Handle>, StartError> {
+pub fn open(config: &Config, findings: &Arc<FindingStore>, background: &Runtime) -> Result<Option<Handle>, StartError> {
     if !config.anomaly.enabled {
         return Ok(None);
     }
@@ -38,12 +35,21 @@ pub fn open(
             let seal = config.rules.copy_key_file.as_deref().map_or(Ok(Seal::CHECKSUM), Seal::from_file)?;
             let connector = Connector::new(&redis.connection(), redis.deadline)?;
             let _entered = background.enter();
-            AnyBus::Redis(RedisBus::connect(&connector, &redis.key_prefix, seal))
+            AnyBus::Redis(Box::new(RedisBus::connect(&connector, &redis.key_prefix, seal)))
         }
         None => AnyBus::Local(LocalBus::default()),
     };
-    let clock = Arc::new(SystemClock::new());
-    Ok(Some(Handle::new(Parts { settings: Arc::new(config.anomaly.clone()), bus, findings, clock })))
+    let noted = match **findings {
+        FindingStore::Postgres(_) => Noted::ByWhoComputes,
+        FindingStore::Embedded(_) => Noted::ByAll,
+    };
+    let findings: Arc<dyn Note> = Arc::<FindingStore>::clone(findings);
+    Ok(Some(Handle::new(Parts {
+        settings: Arc::new(config.anomaly.clone()),
+        bus,
+        findings: Some((findings, noted)),
+        clock: Arc::new(SystemClock::new()),
+    })))
 }
 
 /// Starts it beside the decisions of a server, on the runtime that this is called in.
@@ -61,6 +67,9 @@ pub fn decide_with(context: &Context, background: &Runtime) {
         }
     });
     say(&context.config);
+    let feedback: Arc<dyn Tell> = Arc::<Handle>::clone(worker);
+    // Nobody else sets it.
+    let _ = context.feedback.set(feedback);
     worker.start(Some(Deciding { observations, put }), background);
 }
 

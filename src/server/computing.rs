@@ -15,7 +15,7 @@ use serde_json::json;
 use super::http::listener::{Bounds, HttpListener, serve};
 use super::listener::bind_tcp;
 use super::shutdown::{Phase, Shutdown};
-use super::{Background, StartError, anomaly};
+use super::{Background, StartError, anomaly, findings};
 use crate::anomaly::worker::Handle;
 use crate::config::Config;
 use crate::telemetry::metrics::{self, Metrics};
@@ -59,7 +59,8 @@ pub fn start(mut config: Config) -> Result<Computing, StartError> {
     let entered = handle.enter();
     let listener = bind_tcp(config.admin.address, "admin", "admin.address")?;
     let admin_address = listener.local_addr()?;
-    let worker = anomaly::open(&config, None, &handle)?.ok_or(StartError::NoBus)?;
+    let found = Arc::new(findings::open(&config, None)?);
+    let worker = anomaly::open(&config, &found, &handle)?.ok_or(StartError::NoBus)?;
     let worker = Arc::new(worker);
     let metrics = Metrics::new(Arc::default(), Arc::default());
     anomaly::register(&metrics, &worker);

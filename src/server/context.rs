@@ -1,7 +1,7 @@
 //! What every request handler shares.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
 
@@ -10,6 +10,7 @@ use super::ext_authz::ExtAuthz;
 use super::health::Health;
 use super::lists::ListsHandle;
 use super::rule_store::RuleStore;
+use crate::anomaly::findings::{FindingStore, Tell};
 use crate::anomaly::observe::Observations;
 use crate::anomaly::worker::Handle;
 use crate::config::Config;
@@ -51,6 +52,10 @@ pub struct Context {
     pub lists: Arc<ListsHandle>,
     /// What decisions leave for the anomaly worker.
     pub observations: Arc<Observations>,
+    /// What the anomaly worker found.
+    pub findings: Arc<FindingStore>,
+    /// Takes what people say of it to the workers; set once, by the worker when it begins.
+    pub feedback: OnceLock<Arc<dyn Tell>>,
     /// The anomaly worker, if it runs here.
     pub anomaly: Option<Arc<Handle>>,
     /// Starts spans of decisions.

@@ -13,6 +13,7 @@ pub mod connection;
 pub mod context;
 mod counters;
 pub mod ext_authz;
+pub mod findings;
 pub mod grpc;
 pub mod headers;
 pub mod health;
@@ -34,7 +35,7 @@ pub mod workers;
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -60,7 +61,9 @@ use self::rule_store::RuleStore;
 use self::shutdown::{Phase, Shutdown};
 use self::tls::{Port, Reloader, TlsAcceptor, TlsError};
 use self::workers::{Load, Workers};
+use crate::anomaly::findings::FindingStore;
 use crate::anomaly::observe::Observations;
+use crate::anomaly::worker::Handle as Worker;
 use crate::config::{self, Config};
 use crate::limiter::LimiterOptions;
 use crate::rules::live::Live;
@@ -114,6 +117,9 @@ pub enum StartError {
     /// There are no rules anywhere, and the settings ask for some.
     #[error("there are no rules to start with (rules.required): {0}")]
     NoRules(String),
+    /// What the anomaly worker finds cannot be kept.
+    #[error(transparent)]
+    Findings(#[from] findings::OpenError),
     /// The `ext_authz` section cannot be used.
     #[error(transparent)]
     ExtAuthz(#[from] SetupError),
@@ -241,7 +247,9 @@ pub fn start(config: Config) -> Result<Running, StartError> {
     let rule_store = kept.as_ref().map(rules::kept::Kept::rule_store);
     let live = kept.as_ref().map(|kept| kept.live.clone());
     let (lists, lists_watcher) = lists::open(&config.ext_authz, Options::default())?;
-    let context = Arc::new(assemble(&config, &handle, count, traces, rule_store, live, xds, lists)?);
+    let found = Arc::new(findings::open(&config, kept.as_ref().map(|kept| &*kept.repository))?);
+    let worker = anomaly::open(&config, &found, &handle)?.map(Arc::new);
+    let context = Arc::new(assemble(&config, count, traces, rule_store, live, xds, lists, (found, worker))?);
     let first = sources.as_ref().map(|sources| rules::files::load_first(&context, sources)).transpose()?.flatten();
     let (tls, reloader) = load_tls(config.grpc.tls.as_ref(), Port::Grpc)?;
     let (http_tls, http_reloader) = load_tls(config.http.tls.as_ref(), Port::Http)?;
@@ -294,6 +302,7 @@ pub fn start(config: Config) -> Result<Running, StartError> {
     counters::keep(&context, count, &shutdown);
     anomaly::decide_with(&context, &handle);
     tokio::spawn(keep_house(Arc::clone(&context)));
+    tokio::spawn(findings::keep_house(Arc::clone(&context)));
     tokio::spawn(context.access.clone().keep_fresh());
     tokio::spawn(supervise(context, workers, listeners, shutdown));
     drop(entered);
@@ -313,15 +322,16 @@ fn worker_count(config: &Config) -> usize {
 }
 
 /// Everything that request handlers share.
+#[allow(clippy::too_many_arguments, reason = "each is a part of the whole, made before it")]
 fn assemble(
     config: &Arc<Config>,
-    background: &Handle,
     workers: usize,
     traces: Traces,
     rule_store: Option<RuleStore>,
     live: Option<Live>,
     xds: Option<Arc<crate::rules::xds::Status>>,
     lists: Arc<ListsHandle>,
+    (findings, worker): (Arc<FindingStore>, Option<Arc<Worker>>),
 ) -> Result<Context, StartError> {
     let metrics = &config.telemetry.metrics;
     let decisions = Arc::new(DecisionMetrics::new(DecisionMetricsOptions {
@@ -356,7 +366,9 @@ fn assemble(
         xds,
         lists,
         observations: Arc::new(Observations::new(shard::count(workers))),
-        anomaly: anomaly::open(config, None, background)?.map(Arc::new),
+        findings,
+        feedback: OnceLock::new(),
+        anomaly: worker,
         traces,
     })
 }

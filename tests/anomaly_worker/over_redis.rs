@@ -18,7 +18,7 @@ async fn bus(redis: &Redis) -> AnyBus {
     let connection = RedisConnection { urls: vec![redis.address()], ..RedisConnection::default() };
     let bus = RedisBus::connect(&Connector::new(&connection, Duration::from_secs(1)).unwrap(), "test", Seal::CHECKSUM);
     bus.connected().await;
-    AnyBus::Redis(bus)
+    AnyBus::Redis(Box::new(bus))
 }
 
 async fn limited(member: &Member, name: &str) {
@@ -54,6 +54,7 @@ async fn without_redis_each_goes_on_and_with_it_they_are_one_again() {
         send(&bus(&redis).await, &mixed([calm(NOW, 180), flood("mallory", NOW, 5)])).await;
         let first = Member::start(bus(&redis).await, &clock, settings());
         limited(&first, "mallory").await;
+        eventually("a checkpoint is left", async || first.worker.status().checkpoint_at.get() > 0).await;
         let second = Member::start(bus(&redis).await, &clock, settings());
         limited(&second, "mallory").await;
 

@@ -1,5 +1,6 @@
 //! Servers that watch themselves, with the machine's own clock: a flood over gRPC is found, limited and let go.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use envoy_types::pb::envoy::service::ratelimit::v3::rate_limit_service_client::RateLimitServiceClient;
@@ -7,8 +8,10 @@ use tonic::transport::Channel;
 
 use crate::redis_support::Redis;
 use crate::server_support::{OVER_LIMIT, Server, eventually, request, start};
+use tidegate::anomaly::worker::status::Role;
 use tidegate::config::Config;
 use tidegate::config::redis::Redis as Settings;
+use tidegate::server::computing;
 
 const RULES: &str = "
 domain: edge
@@ -64,23 +67,36 @@ async fn calm(server: &Server) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_flood_at_one_server_is_limited_at_all() {
     let redis = Redis::start();
-    let server = |compute| {
-        start(RULES, |config| {
-            watching(config);
-            config.anomaly.compute = compute;
-            let deadline = Duration::from_secs(5);
-            config.redis = Some(Settings { urls: vec![redis.address()], deadline, ..Settings::default() });
-        })
+    let meeting = |config: &mut Config| {
+        watching(config);
+        config.anomaly.compute = false;
+        let deadline = Duration::from_secs(5);
+        config.redis = Some(Settings { urls: vec![redis.address()], deadline, ..Settings::default() });
     };
-    let (computing, other) = (server(true), server(false));
-    calm(&other).await;
-    flood(&mut other.client().await, "mallory").await;
-    eventually("and where it did not", async || !computing.running.context.limiter.adjustments().is_empty()).await;
-    for server in [&computing, &other] {
-        let age = server.running.context.anomaly.as_ref().unwrap().status().deed_age.get();
-        println!("a deed was in force {} ms after it was done", age / 1_000);
-        assert!(age < 1_000_000, "{age} microseconds");
+    let mut config = crate::server_support::config();
+    meeting(&mut config);
+    let worker = computing::start(config).unwrap();
+    let servers = [start(RULES, meeting), start(RULES, meeting)];
+    calm(&servers[0]).await;
+    assert_eq!(worker.worker.status().role(), Role::Leader);
+    flood(&mut servers[0].client().await, "mallory").await;
+    let limiter = |server: &Server| Arc::clone(&server.running.context.limiter);
+    eventually("and where it did not", async || !limiter(&servers[1]).adjustments().is_empty()).await;
+    for server in &servers {
+        let status = Arc::clone(server.running.context.anomaly.as_ref().unwrap().status());
+        assert_eq!(status.role(), Role::Follower);
+        println!("a deed was in force {} ms after it was done", status.deed_age.get() / 1_000);
+        assert!(status.deed_age.get() < 1_000_000, "{} microseconds", status.deed_age.get());
     }
+    worker.shutdown();
+    worker.wait().await;
+    assert!(worker.worker.status().checkpoint_at.get() > 0, "the end leaves a checkpoint");
+}
+
+#[test]
+fn computing_for_others_takes_a_redis_and_says_so() {
+    let error = computing::start(crate::server_support::config()).unwrap_err();
+    assert!(error.to_string().contains("set redis.urls"), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -105,6 +105,6 @@ async fn one_that_stops_leaves_a_checkpoint_and_the_seat() {
     let (leader, follower) = if one.role() == Role::Leader { (one, other) } else { (other, one) };
     leader.worker.stop().await;
     let checkpoint = bus.checkpoint().await.unwrap().expect("a checkpoint");
-    assert!(checkpoint.observations.number > 0 && checkpoint.deeds.number > 0, "{checkpoint:?}");
+    assert!(checkpoint.observations.number > 0 && checkpoint.deeds.number > 0);
     eventually("the other leads", async || follower.role() == Role::Leader).await;
 }

@@ -14,7 +14,7 @@ pub enum AnyBus {
     /// Within this process.
     Local(LocalBus),
     /// In Redis.
-    Redis(RedisBus),
+    Redis(Box<RedisBus>),
 }
 
 impl AnyBus {

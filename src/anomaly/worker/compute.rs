@@ -25,6 +25,8 @@ const PATIENCE: Duration = Duration::from_millis(100);
 const RETRY: Duration = Duration::from_millis(100);
 /// Deeds that are told at once.
 const AT_ONCE: usize = 500;
+/// How often deeds are read, for what people say; and how often it is looked whether something is to be left.
+const UPKEEP_EVERY: Duration = Duration::from_millis(500);
 /// How often what stands is left, when it has changed; after a lot of deeds, at once.
 const STANDING_EVERY: Duration = Duration::from_secs(2);
 /// How often a checkpoint is left, and how soon the first.
@@ -82,6 +84,7 @@ struct Reign<'a> {
     catching_up: bool,
     left_standing: Instant,
     next_checkpoint: Instant,
+    next_upkeep: Instant,
     upload: Option<JoinHandle<()>>,
     computing: &'a mut Computing,
 }
@@ -219,6 +222,7 @@ impl Computing {
             catching_up: true,
             left_standing: now,
             next_checkpoint: now + FIRST_CHECKPOINT,
+            next_upkeep: now,
             upload: None,
             computing: self,
         }))
@@ -370,11 +374,14 @@ impl Reign<'_> {
             }
         }
         let line = self.computing.line.clone();
-        let ticked = !self.catching_up && self.ruler.tick(line.now(), &line.status).await?;
+        if !self.catching_up {
+            self.ruler.tick(line.now(), &line.status).await?;
+        }
         if let Err(error) = self.tell().await {
             line.failed(&error);
         }
-        if ticked {
+        if Instant::now() >= self.next_upkeep {
+            self.next_upkeep = Instant::now() + UPKEEP_EVERY;
             self.hear().await?;
             if let Err(error) = self.tell().await {
                 line.failed(&error);
@@ -496,6 +503,7 @@ impl Reign<'_> {
         }
         let all = async {
             let _ = self.tell().await;
+            let _ = self.hear().await;
             if let Some(upload) = self.upload.take() {
                 let _ = upload.await;
             }

@@ -34,6 +34,7 @@ use std::fmt;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use futures_util::future::BoxFuture;
 use tokio::runtime;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -47,6 +48,7 @@ use self::status::{State, Status};
 use super::bus::choice::AnyBus;
 use super::bus::{Bus as _, BusError, Deed};
 use super::event::Feedback;
+use super::findings::Tell;
 use super::observe::Reader;
 use crate::config::anomaly::Anomaly;
 use crate::core::clock::{Clock, Micros};
@@ -185,6 +187,12 @@ impl Handle {
             findings_away: status.findings_away.load(Ordering::Relaxed),
             blind_to: status.blind_to().collect(),
         }
+    }
+}
+
+impl Tell for Handle {
+    fn tell(&self, feedback: Feedback) -> BoxFuture<'_, Result<(), BusError>> {
+        Box::pin(self.feedback(feedback))
     }
 }
 

@@ -114,12 +114,12 @@ impl Ruler {
         Ok(seen)
     }
 
-    /// Ends the interval, when its time has come; returns whether it had.
+    /// Ends the interval, when its time has come.
     ///
     /// # Errors
     /// As [`Ruler::observe`].
-    pub async fn tick(&mut self, now: Micros, status: &Status) -> Result<bool, JoinError> {
-        let Some(end) = self.beat.by(now) else { return Ok(false) };
+    pub async fn tick(&mut self, now: Micros, status: &Status) -> Result<(), JoinError> {
+        let Some(end) = self.beat.by(now) else { return Ok(()) };
         let made = self
             .work(move |engine, _| {
                 let began = Instant::now();
@@ -134,7 +134,7 @@ impl Ruler {
             status.incidents.set(incidents as u64);
             self.found(events);
         }
-        Ok(true)
+        Ok(())
     }
 
     /// How long it is until then.

@@ -40,6 +40,9 @@ pub struct Anomaly {
     /// `24h`, default `4h`.
     #[serde(with = "duration")]
     pub learning_pause: Duration,
+    /// How long findings are kept after they were last seen. `1h` to `3650d`, default `30d`.
+    #[serde(with = "duration")]
+    pub retention: Duration,
     /// What is done.
     pub policy: Policy,
     /// Clients that are never flagged.
@@ -62,6 +65,7 @@ impl Default for Anomaly {
             warm_up: Duration::from_secs(60),
             history: Duration::from_secs(3_600),
             learning_pause: Duration::from_secs(4 * 3_600),
+            retention: Duration::from_secs(30 * 86_400),
             policy: Policy::default(),
             allow: Clients::default(),
             protect: Clients::default(),

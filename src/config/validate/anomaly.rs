@@ -22,6 +22,10 @@ pub(super) fn check(config: &Config, found: &mut Findings) {
     found.between("anomaly.history", anomaly.history, SECOND * 300, DAY);
     found.at_most("anomaly.learning_pause", anomaly.learning_pause, DAY);
 
+    found.check("anomaly.retention", (SECOND * 3_600..=DAY * 3_650).contains(&anomaly.retention), || {
+        format!("{} is out of range; write 1h to 3650d", humantime::format_duration(anomaly.retention))
+    });
+
     let policy = &anomaly.policy;
     found.range("anomaly.policy.flag", policy.flag, 0.0..=1.0);
     found.range("anomaly.policy.tighten", policy.tighten, policy.flag..=1.0);

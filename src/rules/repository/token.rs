@@ -11,10 +11,14 @@ use super::record::Stamp;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Scope {
-    /// See rules, history and anomalies, and decide over HTTP.
+    /// See rules and history, and decide over HTTP.
     Read,
     /// Change rules and overrides.
     WriteRules,
+    /// See what the anomaly worker found, which is about people.
+    ReadAnomalies,
+    /// Confirm and dismiss what it found.
+    ReviewAnomalies,
     /// Reset counters, accept a replaced database, and whatever else runs the service.
     Operate,
 }

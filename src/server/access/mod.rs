@@ -7,7 +7,7 @@
 //! | a call that | before the first token | from then on | while it is not known |
 //! |---|---|---|---|
 //! | decides | open | needs `read` | open |
-//! | reads | open | needs `read` | refused for now |
+//! | reads | open | needs `read`, or `read-anomalies` | refused for now |
 //! | changes | refused | needs its scope | refused for now |
 //!
 //! It is not known when the repository has been away ever since this process started. Decisions are then still made, as
@@ -55,6 +55,10 @@ pub enum Need {
     Read,
     /// It changes rules.
     WriteRules,
+    /// It shows what was found of clients.
+    ReadAnomalies,
+    /// It says what a finding was.
+    ReviewAnomalies,
     /// It runs the service.
     Operate,
 }
@@ -66,6 +70,8 @@ impl Need {
         match self {
             Self::Decide | Self::Read => Scope::Read,
             Self::WriteRules => Scope::WriteRules,
+            Self::ReadAnomalies => Scope::ReadAnomalies,
+            Self::ReviewAnomalies => Scope::ReviewAnomalies,
             Self::Operate => Scope::Operate,
         }
     }
@@ -77,6 +83,8 @@ pub const fn scope_name(scope: Scope) -> &'static str {
     match scope {
         Scope::Read => "read",
         Scope::WriteRules => "write-rules",
+        Scope::ReadAnomalies => "read-anomalies",
+        Scope::ReviewAnomalies => "review-anomalies",
         Scope::Operate => "operate",
     }
 }
@@ -224,7 +232,9 @@ impl Access {
             return anybody;
         }
         match (&**self.0.known.load(), need) {
-            (Known::Nothing | Known::NoTokens, Need::Decide) | (Known::NoTokens, Need::Read) => anybody,
+            (Known::Nothing | Known::NoTokens, Need::Decide) | (Known::NoTokens, Need::Read | Need::ReadAnomalies) => {
+                anybody
+            }
             (Known::Nothing, _) => Err(Denied::NotKnown),
             (Known::NoTokens, _) if self.0.repository.is_none() => Err(Denied::NoTokensHere),
             (Known::NoTokens, _) => Err(Denied::NoTokensYet),

@@ -13,6 +13,10 @@ pub struct Decider;
 pub struct Reader;
 /// Who may change rules.
 pub struct Writer(pub Caller);
+/// Who may see what was found of clients.
+pub struct Watcher;
+/// Who may say what it was.
+pub struct Reviewer(pub Caller);
 /// Who may run the service.
 pub struct Operator(pub Caller);
 
@@ -79,5 +83,25 @@ where
     type Rejection = Problem;
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         check(parts, state, Need::Operate).map(Self)
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Watcher
+where
+    Access: FromRef<S>,
+{
+    type Rejection = Problem;
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        check(parts, state, Need::ReadAnomalies).map(|_| Self)
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Reviewer
+where
+    Access: FromRef<S>,
+{
+    type Rejection = Problem;
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        check(parts, state, Need::ReviewAnomalies).map(Self)
     }
 }

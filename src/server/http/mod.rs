@@ -2,6 +2,7 @@
 //!
 //! Every refusal is a problem document that says what is wrong and where, except those of `/json`, which are text.
 
+mod anomaly;
 mod fields;
 pub(crate) mod gate;
 mod guard;
@@ -11,6 +12,7 @@ pub mod listener;
 pub mod openapi;
 mod problem;
 pub(crate) mod protojson;
+mod query;
 mod rate_limit;
 mod request_id;
 mod rules;
@@ -36,7 +38,7 @@ use crate::server::access::Access;
 use crate::server::rls::response::ResponseSettings;
 use crate::telemetry::decisions::Failure;
 
-/// The most requests about rules and tokens at once.
+/// The most requests about rules, anomalies and tokens at once.
 const CHANGES_AT_ONCE: usize = 64;
 /// The most whole rule sets at once: each may be large.
 const APPLIES_AT_ONCE: usize = 2;
@@ -74,6 +76,7 @@ pub fn router(context: Arc<Context>) -> Router {
         .layer(guard(guard::REQUESTS_AT_ONCE));
     // Slots of their own: changes may wait for a database, and decisions must not wait for them.
     let changes = rules::routes()
+        .merge(anomaly::routes())
         .route("/tokens", get(tokens::list).post(tokens::create))
         .route("/tokens/{name}", delete(tokens::revoke))
         .layer(body_limit)

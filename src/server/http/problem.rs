@@ -13,6 +13,7 @@ use utoipa::openapi::{ContentBuilder, Ref, RefOr, Response as Documented, Respon
 
 use super::fields::FieldError;
 use super::request_id;
+use crate::anomaly::findings::FindingsError;
 use crate::limiter::DecideError;
 use crate::rules::form::FieldProblem;
 use crate::rules::repository::{Found, RepositoryError};
@@ -115,7 +116,7 @@ impl Kind {
             Self::TooLarge => "The body is larger than `http.max_body_bytes`.",
             Self::UnsupportedMediaType => "The body's content type is not one of those named.",
             Self::TooManyRequests => "Too many wrong tokens from this address.",
-            Self::Internal => "The rule repository cannot be used as it is, or a fault of the server.",
+            Self::Internal => "What is kept cannot be used as it is, or a fault of the server.",
             Self::Unavailable | Self::OutcomeUnknown => {
                 "Too many requests at once, or what is needed is away; nothing was done, unless the problem says \
                  `outcome: unknown`."
@@ -257,6 +258,16 @@ impl From<RepositoryError> for Problem {
             }
             RepositoryError::TokenExists(_) => Self::new(Kind::Conflict, text),
             RepositoryError::Unusable(_) => Self::new(Kind::Internal, text),
+        }
+    }
+}
+
+impl From<FindingsError> for Problem {
+    fn from(error: FindingsError) -> Self {
+        let text = error.to_string();
+        match error {
+            FindingsError::Away(_) => Self::new(Kind::Unavailable, format!("{text}; decisions go on")),
+            FindingsError::Damaged(_) | FindingsError::Unusable(_) => Self::new(Kind::Internal, text),
         }
     }
 }

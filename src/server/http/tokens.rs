@@ -60,6 +60,10 @@ pub enum ScopeName {
     Read,
     /// Change rules and overrides.
     WriteRules,
+    /// See anomalies.
+    ReadAnomalies,
+    /// Confirm and dismiss anomalies.
+    ReviewAnomalies,
     /// Make tokens, reset counters, and whatever else runs the service.
     Operate,
 }
@@ -144,7 +148,10 @@ pub async fn create(
     scopes.sort_unstable();
     scopes.dedup();
     if scopes.is_empty() {
-        return Err(invalid("scopes", "is empty; write one or more of read, write-rules, operate"));
+        return Err(invalid(
+            "scopes",
+            "is empty; write one or more of read, write-rules, read-anomalies, review-anomalies, operate",
+        ));
     }
     let expires = match (new.expires, new.length) {
         (Some(_), Some(_)) => return Err(invalid("for", "expires and for exclude each other; leave one of them out")),

@@ -1,12 +1,11 @@
-//! What failures of Postgres mean to whoever asked.
+//! What failures of Postgres mean to whoever asked for rules.
 
-use std::error::Error as _;
 use std::time::Duration;
 
-use deadpool_postgres::{PoolError, TimeoutType};
+use deadpool_postgres::PoolError;
 use tokio_postgres::Error;
-use tokio_postgres::error::SqlState;
 
+use crate::postgres::Failure;
 use crate::rules::repository::RepositoryError;
 
 /// When to try again what was not done.
@@ -19,64 +18,27 @@ pub(super) fn unavailable(reason: impl Into<String>) -> RepositoryError {
 
 /// It did not answer in time.
 pub(super) fn late(what: &str, time: Duration) -> RepositoryError {
-    unavailable(format!("{what} took longer than {}", humantime::format_duration(time)))
+    Failure::late(what, time).into()
+}
+
+impl From<Failure> for RepositoryError {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Away(reason) => unavailable(reason),
+            Failure::Unusable(reason) => Self::Unusable(reason),
+        }
+    }
 }
 
 impl From<Error> for RepositoryError {
     /// A statement failed, or the connection: nothing was done. Not for COMMIT.
     fn from(error: Error) -> Self {
-        let text = sentence(&error);
-        match error.code().map(SqlState::code) {
-            // Tables, functions, columns or types that are not there.
-            Some("42P01" | "42883" | "42703" | "42704" | "3F000") => Self::Unusable(format!(
-                "the database lacks what this version needs ({text}); run `tidegate db migrate`"
-            )),
-            Some("42501") => Self::Unusable(format!("the database's role may not do this ({text})")),
-            Some("25006") => {
-                unavailable(format!("the database takes no changes, it is a standby or read-only ({text})"))
-            }
-            _ => unavailable(text),
-        }
+        Failure::from(error).into()
     }
 }
 
 impl From<PoolError> for RepositoryError {
     fn from(error: PoolError) -> Self {
-        match error {
-            PoolError::Backend(error) => error.into(),
-            PoolError::Timeout(TimeoutType::Wait) => unavailable("all connections to the database are in use"),
-            PoolError::Timeout(_) => unavailable("the database does not answer"),
-            other => unavailable(other.to_string()),
-        }
+        Failure::from(error).into()
     }
-}
-
-/// Whether the server refused what was to be written, by a constraint or because it is no value.
-pub(super) fn is_refusal(error: &Error) -> bool {
-    error.code().is_some_and(|code| code.code().starts_with("23") || code.code().starts_with("22"))
-}
-
-/// Whether what failed certainly committed nothing: the server said so, and not while it was going away.
-pub(super) fn is_certain(error: &Error) -> bool {
-    error.code().is_some_and(|code| {
-        *code == SqlState::QUERY_CANCELED
-            || !["08", "57", "58", "XX"].iter().any(|class| code.code().starts_with(class))
-    })
-}
-
-/// An error with its causes.
-pub(super) fn sentence(error: &Error) -> String {
-    if let Some(error) = error.as_db_error() {
-        return match error.hint() {
-            Some(hint) => format!("{}; {hint}", error.message()),
-            None => error.message().to_owned(),
-        };
-    }
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }

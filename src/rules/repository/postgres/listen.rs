@@ -11,9 +11,10 @@ use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 use tokio_postgres::AsyncMessage;
 
-use super::connect::Driver;
-use super::failure::{late, sentence, unavailable};
+use super::failure::{late, unavailable};
 use super::{Shared, read};
+use crate::postgres::Driver;
+use crate::postgres::failure::sentence;
 use crate::rules::repository::{Epoch, Head, RepositoryError, Revision};
 
 /// The name under which the server shows this connection.

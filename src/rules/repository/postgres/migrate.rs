@@ -6,6 +6,7 @@
 use tokio_postgres::Client;
 
 use super::failure::unavailable;
+use crate::postgres::failure::sentence;
 use crate::rules::repository::RepositoryError;
 
 #[allow(missing_docs, reason = "generated")]
@@ -55,13 +56,10 @@ pub(super) async fn migrate(client: &mut Client) -> Result<(), RepositoryError> 
         }
         Err(error) => Err(match error.kind() {
             refinery::error::Kind::Connection(text, cause) => match cause.downcast_ref::<tokio_postgres::Error>() {
-                Some(cause) if cause.code().is_some_and(|code| code.code() == "42501") => {
-                    RepositoryError::Unusable(format!(
-                        "the database's role may not migrate it ({}); see docs/postgres.md",
-                        super::failure::sentence(cause)
-                    ))
-                }
-                Some(cause) => unavailable(format!("{text}: {}", super::failure::sentence(cause))),
+                Some(cause) if cause.code().is_some_and(|code| code.code() == "42501") => RepositoryError::Unusable(
+                    format!("the database's role may not migrate it ({}); see docs/postgres.md", sentence(cause)),
+                ),
+                Some(cause) => unavailable(format!("{text}: {}", sentence(cause))),
                 None => unavailable(format!("{text}: {cause}")),
             },
             kind => RepositoryError::Unusable(format!("the database was migrated by something else: {kind}")),

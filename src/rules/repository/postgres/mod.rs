@@ -5,11 +5,10 @@
 //! program makes it or somebody with SQL. Every transaction that changes rules first locks the one row of
 //! `rule_set_head`, so that revisions are committed in their order; that row is also all that `NOTIFY` tells.
 //!
-//! - [`connect`] makes connections, with TLS ([`tls`]) and a pool,
 //! - [`migrate`] brings the schema up to date,
 //! - [`listen`] hears of changes, on a connection of its own,
 //! - [`table`] and [`rows`] know the tables, [`read`], [`write`] and [`tokens`] ask them,
-//! - [`failure`] says what went wrong.
+//! - [`failure`] says what went wrong; how the database is reached is in [`crate::postgres`].
 //!
 //! **Deadlines.** A call waits `acquire_timeout` for a connection and `statement_timeout` for an answer, or
 //! `bulk_timeout` where it moves many records. The server knows the time of statements too, so that nothing goes on
@@ -18,14 +17,12 @@
 //! **Away.** Nothing is asked of Postgres to make a [`Postgres`]: the first call, or the listener, finds out whether it
 //! is there and migrated. Tables that are missing later (another database in its place) make it look again.
 
-mod connect;
 mod failure;
 mod listen;
 mod migrate;
 mod read;
 mod rows;
 mod table;
-mod tls;
 mod tokens;
 mod write;
 
@@ -40,11 +37,10 @@ use tokio::sync::{Mutex, watch};
 use tokio::time::timeout;
 use tokio_postgres::Error;
 
+pub use crate::postgres::ConnectError;
 pub use crate::tls::TlsError;
-pub use connect::ConnectError;
 pub use migrate::newest_version;
 
-use self::connect::Connector;
 use self::failure::late;
 use self::listen::Task;
 use super::token::{Token, TokenRepository};
@@ -53,6 +49,8 @@ use super::{
     Subject, Unreadable, Version,
 };
 use crate::config::database::Database;
+use crate::postgres::Connector;
+use crate::postgres::failure::{is_certain, sentence};
 
 /// Rules, and what belongs to them, in a PostgreSQL.
 pub struct Postgres {
@@ -95,6 +93,12 @@ impl Postgres {
         });
         let listening = Task(tokio::spawn(listen::run(Arc::clone(&shared))));
         Ok(Self { shared, _listening: listening })
+    }
+
+    /// The connections, for others who keep something in the same database.
+    #[must_use]
+    pub fn pool(&self) -> Pool {
+        self.shared.pool.clone()
     }
 
     /// Brings the schema to [`newest_version`], whatever `migrate` says.
@@ -186,7 +190,7 @@ impl Shared {
         let unknown = |reason| RepositoryError::OutcomeUnknown { reason };
         match timeout(time, work).await {
             Err(_) => Err(unknown(format!("no answer within {}", humantime::format_duration(time)))),
-            Ok(Err(error)) if !failure::is_certain(&error) => Err(unknown(failure::sentence(&error))),
+            Ok(Err(error)) if !is_certain(&error) => Err(unknown(sentence(&error))),
             Ok(result) => Ok(result),
         }
     }

@@ -10,9 +10,9 @@ use deadpool_postgres::{Client, Transaction};
 use serde_json::Value;
 use tokio_postgres::types::{Json, ToSql};
 
-use super::failure::{is_refusal, sentence};
 use super::table::{Table, tables};
 use super::{Shared, read, rows};
+use crate::postgres::failure::{is_refusal, sentence};
 use crate::rules::form::{DomainForm, LimitForm, OverrideForm, RuleForm, read_content, write_content};
 use crate::rules::repository::record::Kind;
 use crate::rules::repository::{

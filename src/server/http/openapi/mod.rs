@@ -13,6 +13,7 @@ use axum::response::{Html, IntoResponse};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
+use super::anomaly;
 use super::problem::ProblemDocument;
 use super::rules::{
     accept, apply, delete, domains, export, history, list, overrides, replace, rollback, rollback_all, set, show,
@@ -28,7 +29,7 @@ const POLICY: &str = "default-src 'none'; script-src 'unsafe-inline'; style-src 
 #[openapi(
     info(
         title = "Tidegate",
-        description = "Rate limits: decisions for anything that is not Envoy, and the rules they follow.\n\nEvery answer \
+        description = "Rate limits: decisions for anything that is not Envoy, the rules they follow, and what the anomaly worker found.\n\nEvery answer \
                        has the header `x-request-id`, the caller's own if it sent a sane one. Every refusal is a problem \
                        document (RFC 9457), except those of `/json`, which are text.",
     ),
@@ -38,6 +39,7 @@ const POLICY: &str = "default-src 'none'; script-src 'unsafe-inline'; style-src 
         history::of_rule, rollback::rule, history::all, rollback_all::all,
         overrides::all, overrides::get, overrides::put, overrides::end,
         domains::get, domains::put,
+        anomaly::list::list, anomaly::show::show, anomaly::confirm::confirm, anomaly::dismiss::dismiss,
         tokens::list, tokens::create, tokens::revoke,
         apply::apply, export::export, accept::accept,
         health::healthcheck, health::livez, health::readyz,
@@ -52,6 +54,7 @@ const POLICY: &str = "default-src 'none'; script-src 'unsafe-inline'; style-src 
         (name = "history", description = "Who changed what, and the way back. Scopes `read` and `write-rules`."),
         (name = "overrides", description = "What holds for a time instead of a rule. Scopes `read` and `write-rules`."),
         (name = "domains", description = "What holds for all rules of a domain. Scopes `read` and `write-rules`."),
+        (name = "anomalies", description = "What the anomaly worker found, and what people say of it. Scopes `read-anomalies` and `review-anomalies`."),
         (name = "tokens", description = "Who may use this API. Scope `operate`."),
         (name = "operation", description = "Scope `operate`."),
         (name = "health", description = "Open to everybody."),

@@ -18,6 +18,17 @@ const READING: [Kind; 8] = [
     Kind::Unavailable,
 ];
 
+/// They are kept wherever rules come from.
+const SEEING: [Kind; 7] = [
+    Kind::Malformed,
+    Kind::Unauthorized,
+    Kind::Forbidden,
+    Kind::Timeout,
+    Kind::TooManyRequests,
+    Kind::Internal,
+    Kind::Unavailable,
+];
+
 fn and(more: &[Kind]) -> BTreeMap<String, RefOr<Response>> {
     Problem::documented(&[&READING, more].concat())
 }
@@ -32,6 +43,12 @@ pub struct ReadingOne;
 pub struct Writing;
 /// Of a deletion.
 pub struct Deleting;
+/// Of anomalies.
+pub struct Seeing;
+/// Of one anomaly.
+pub struct SeeingOne;
+/// Of what a person says of an anomaly.
+pub struct Reviewing;
 
 impl IntoResponses for Deciding {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
@@ -69,5 +86,24 @@ impl IntoResponses for Writing {
 impl IntoResponses for Deleting {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
         and(&[Kind::NotFound, Kind::PreconditionFailed, Kind::TooLarge, Kind::Invalid])
+    }
+}
+
+impl IntoResponses for Seeing {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        Problem::documented(&SEEING)
+    }
+}
+
+impl IntoResponses for SeeingOne {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        Problem::documented(&[&SEEING[..], &[Kind::NotFound]].concat())
+    }
+}
+
+impl IntoResponses for Reviewing {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        let more = [Kind::NotFound, Kind::TooLarge, Kind::UnsupportedMediaType, Kind::Invalid];
+        Problem::documented(&[&SEEING[..], &more].concat())
     }
 }

@@ -50,7 +50,7 @@ pub async fn one(
     let reason = reason_of(headers)?;
     let expected = expected(headers)?;
     if expected == Expected::Absent {
-        return Err(super::query::refused("If-None-Match", "has no meaning when something is to be deleted"));
+        return Err(super::super::query::refused("If-None-Match", "has no meaning when something is to be deleted"));
     }
     if expected == Expected::Anything && store.repository.get(&subject).await?.is_none() {
         return Err(Problem::new(Kind::NotFound, format!("there is no {subject}")));

@@ -6,7 +6,7 @@ use axum::response::{IntoResponse, Response};
 use super::super::gate::Reader;
 use super::super::openapi::refusals;
 use super::super::problem::{Kind, Problem};
-use super::query::Query;
+use super::super::query::Query;
 use super::whole::{everything, of_domains};
 use super::{Store, preconditions, target};
 use crate::rules::manage::specs;

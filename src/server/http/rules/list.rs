@@ -10,7 +10,7 @@ use super::super::gate::Reader;
 use super::super::openapi::records::{KindChoice, RecordPage};
 use super::super::openapi::refusals;
 use super::super::problem::Problem;
-use super::query::{Query, refused};
+use super::super::query::{Query, refused};
 use super::{Store, record, target};
 use crate::rules::repository::record::{Kind, Subject};
 use crate::rules::repository::{Filter, Page, RuleRepository as _};

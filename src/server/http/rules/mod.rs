@@ -16,7 +16,6 @@ pub(super) mod history;
 pub(super) mod list;
 pub(super) mod overrides;
 mod preconditions;
-mod query;
 mod record;
 pub(super) mod replace;
 pub(super) mod rollback;

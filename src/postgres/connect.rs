@@ -48,11 +48,11 @@ pub enum ConnectError {
 }
 
 /// A connection's other half, which reads and writes while it is polled.
-pub(super) type Driver = Connection<Socket, <MakeRustlsConnect as MakeTlsConnect<Socket>>::Stream>;
+pub type Driver = Connection<Socket, <MakeRustlsConnect as MakeTlsConnect<Socket>>::Stream>;
 
 /// Makes connections.
 #[derive(Clone)]
-pub(super) struct Connector {
+pub struct Connector {
     config: Config,
     password_file: Option<PathBuf>,
     tls: MakeRustlsConnect,
@@ -60,7 +60,7 @@ pub(super) struct Connector {
 
 impl Connector {
     /// Reads what the settings name.
-    pub(super) fn new(settings: &Database) -> Result<Self, ConnectError> {
+    pub fn new(settings: &Database) -> Result<Self, ConnectError> {
         let parts = settings.url.parts()?;
         let mode = settings.tls_mode()?;
         let mut config: Config = parts.address.parse().map_err(|error: Error| {
@@ -106,7 +106,7 @@ impl Connector {
     }
 
     /// Connects. The caller bounds the time.
-    pub(super) async fn connect(&self, name: Option<&str>) -> Result<(Client, Driver), Error> {
+    pub async fn connect(&self, name: Option<&str>) -> Result<(Client, Driver), Error> {
         let mut config = self.config.clone();
         if let Some(name) = name {
             config.application_name(name);
@@ -124,7 +124,7 @@ impl Connector {
     }
 
     /// Connections for queries.
-    pub(super) fn pool(&self, settings: &Database) -> Result<Pool, ConnectError> {
+    pub fn pool(&self, settings: &Database) -> Result<Pool, ConnectError> {
         let manager = Manager::from_connect(
             self.config.clone(),
             self.clone(),

@@ -7,7 +7,7 @@ use axum::http::request::Parts;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-use super::super::problem::{Kind, Problem};
+use super::problem::{Kind, Problem};
 use crate::rules::form::FieldProblem;
 use crate::rules::repository::MAX_PAGE;
 
@@ -93,9 +93,14 @@ impl Query {
     /// A cursor, and the relative address of the page behind it.
     #[must_use]
     pub fn next(&self, cursor: &str) -> (String, String) {
-        let cursor = URL_SAFE_NO_PAD.encode(cursor);
-        let mut all: Vec<_> = self.all.iter().filter(|(name, _)| name != "cursor").cloned().collect();
-        all.push(("cursor".to_owned(), cursor.clone()));
+        self.behind("cursor", URL_SAFE_NO_PAD.encode(cursor))
+    }
+
+    /// What tells behind what a page begins, and the relative address of that page.
+    #[must_use]
+    pub fn behind(&self, parameter: &str, cursor: String) -> (String, String) {
+        let mut all: Vec<_> = self.all.iter().filter(|(name, _)| name != parameter).cloned().collect();
+        all.push((parameter.to_owned(), cursor.clone()));
         // Texts in, a text out.
         let query = serde_urlencoded::to_string(all).unwrap_or_default();
         (cursor, format!("{}?{query}", self.path))
