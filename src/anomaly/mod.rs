@@ -20,3 +20,4 @@ pub mod observe;
 pub mod policy;
 pub mod simulate;
 pub mod surge;
+pub mod worker;

@@ -15,6 +15,7 @@ mod rules;
 mod serve;
 mod settings;
 mod token;
+mod worker;
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -55,6 +56,8 @@ Ports, unless configured otherwise:
 enum Command {
     /// Run the server
     Serve(serve::Args),
+    /// Compute for the anomaly worker of other processes, over Redis
+    Worker(worker::Args),
     /// Show a running server under lively traffic, in this terminal
     Demo(demo::Args),
     /// Work with rules: check, list, change, take back
@@ -90,6 +93,7 @@ const STAND_IN: &str = "ratelimit";
 pub fn main() -> ExitCode {
     let result = match Cli::parse_from(as_called(std::env::args_os().collect())).command {
         Command::Serve(args) => serve::run(args),
+        Command::Worker(args) => worker::run(args),
         Command::Demo(args) => demo::run(args),
         Command::Rules(command) => rules::run(command),
         Command::Check(args) => check::run(args),

@@ -172,6 +172,12 @@ impl<S: CounterStore> Limiter<S> {
         self.adjusting.set()
     }
 
+    /// Whether any adjustments are in force. Cheap.
+    #[inline]
+    pub fn is_adjusting(&self) -> bool {
+        self.adjusting.any()
+    }
+
     /// The present, since the Unix epoch.
     pub fn wall(&self) -> Micros {
         self.adjusting.clock.wall()

@@ -14,6 +14,7 @@ use super::rule_store::RuleStore;
 use crate::anomaly::findings::{FindingStore, Tell};
 use crate::anomaly::geo::Geo;
 use crate::anomaly::observe::Observations;
+use crate::anomaly::worker::Handle;
 use crate::config::Config;
 use crate::counters::choice::Counters;
 use crate::rules::live::Live;
@@ -61,6 +62,8 @@ pub struct Context {
     pub access_logs: Arc<AccessLogs>,
     /// Where addresses are, as far as databases tell.
     pub geo: Arc<Geo>,
+    /// The anomaly worker, if it runs here.
+    pub anomaly: Option<Arc<Handle>>,
     /// Starts spans of decisions.
     pub traces: Traces,
 }

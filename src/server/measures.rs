@@ -40,6 +40,9 @@ pub fn register(context: &Arc<Context>, loads: &[Arc<Load>], refused: Arc<Refuse
     if let Some(status) = &context.xds {
         xds::register(metrics, status);
     }
+    if let Some(worker) = &context.anomaly {
+        super::anomaly::register(metrics, worker);
+    }
     if let Some(redis) = context.limiter.store().redis() {
         counters_in_redis(metrics, redis);
     }

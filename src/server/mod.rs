@@ -7,7 +7,9 @@
 pub mod access;
 pub mod access_log;
 pub mod admin;
+mod anomaly;
 pub mod body;
+pub mod computing;
 pub mod connection;
 pub mod context;
 mod counters;
@@ -65,6 +67,7 @@ use self::workers::{Load, Workers};
 use crate::anomaly::findings::FindingStore;
 use crate::anomaly::geo::Geo;
 use crate::anomaly::observe::Observations;
+use crate::anomaly::worker::Handle as Worker;
 use crate::config::{self, Config};
 use crate::limiter::LimiterOptions;
 use crate::rules::report::Report;
@@ -111,6 +114,9 @@ pub enum StartError {
     /// The copy of what the xDS server sent cannot be used.
     #[error("rules.copy_directory: {0}")]
     XdsCopy(#[from] crate::rules::xds::copy::CopyError),
+    /// Only to compute for others takes a Redis to meet them at.
+    #[error("`tidegate worker` computes for servers that it meets in Redis; set redis.urls (or REDIS_URL) to theirs")]
+    NoBus,
     /// There are no rules anywhere, and the settings ask for some.
     #[error("there are no rules to start with (rules.required): {0}")]
     NoRules(String),
@@ -246,10 +252,12 @@ pub fn start(config: Config) -> Result<Running, StartError> {
         _ => None,
     };
     let (lists, lists_watcher) = lists::open(&config.ext_authz, Options::default())?;
-    let found = findings::open(&config, kept.as_ref().map(|kept| &*kept.repository))?;
+    let found = Arc::new(findings::open(&config, kept.as_ref().map(|kept| &*kept.repository))?);
+    let worker = anomaly::open(&config, &found, &handle)?.map(Arc::new);
     let mut geo = geo::open(&config.anomaly.geo, Options::default())?;
     let databases = Arc::clone(&geo.databases);
-    let context = Arc::new(assemble(&config, count, traces, kept.as_ref(), xds, lists, found, databases)?);
+    let watching = (found, worker, databases);
+    let context = Arc::new(assemble(&config, count, traces, kept.as_ref(), xds, lists, watching)?);
     let first = sources.as_ref().map(|sources| rules::files::load_first(&context, sources)).transpose()?.flatten();
     let (tls, reloader) = load_tls(config.grpc.tls.as_ref(), Port::Grpc)?;
     let (http_tls, http_reloader) = load_tls(config.http.tls.as_ref(), Port::Http)?;
@@ -303,6 +311,7 @@ pub fn start(config: Config) -> Result<Running, StartError> {
         );
     }
     counters::keep(&context, count, &shutdown);
+    anomaly::decide_with(&context, &handle);
     tokio::spawn(keep_house(Arc::clone(&context)));
     tokio::spawn(findings::keep_house(Arc::clone(&context)));
     tokio::spawn(context.access.clone().keep_fresh());
@@ -332,8 +341,7 @@ fn assemble(
     kept: Option<&Kept>,
     xds: Option<Arc<crate::rules::xds::Status>>,
     lists: Arc<ListsHandle>,
-    findings: FindingStore,
-    geo: Arc<Geo>,
+    (findings, worker, geo): (Arc<FindingStore>, Option<Arc<Worker>>, Arc<Geo>),
 ) -> Result<Context, StartError> {
     let metrics = &config.telemetry.metrics;
     let decisions = Arc::new(DecisionMetrics::new(DecisionMetricsOptions {
@@ -369,10 +377,11 @@ fn assemble(
         xds,
         lists,
         observations: Arc::new(Observations::new(shard::count(workers))),
-        findings: Arc::new(findings),
+        findings,
         feedback: OnceLock::new(),
         access_logs: Arc::new(AccessLogs::new(config)),
         geo,
+        anomaly: worker,
         traces,
     })
 }
@@ -456,6 +465,9 @@ async fn supervise(context: Arc<Context>, workers: Workers, listeners: Listeners
     context.health.closing();
     shutdown.advance(Phase::Closing);
     let _ = tokio::join!(serving, http, socket, admin, prometheus);
+    if let Some(worker) = &context.anomaly {
+        worker.stop().await;
+    }
     let (traces, limit) = (context.traces.clone(), context.config.telemetry.traces.timeout);
     let _ = tokio::task::spawn_blocking(move || traces.shutdown(limit)).await;
     tracing::info!("stopped");

@@ -1,22 +1,18 @@
 //! Decisions leave observations, for whoever wants them.
 
-use std::sync::Arc;
-use std::time::Duration;
-
-use tokio::time::{MissedTickBehavior, interval};
-
 use super::Context;
-use crate::anomaly::geo::Geo;
 use crate::anomaly::observation::{Observation, Outcome};
-use crate::anomaly::observe::Reader;
 use crate::core::client::Client;
 use crate::core::decision::Decision;
 use crate::core::descriptor::{Operation, Request};
 
-/// How often buffers are emptied.
-const INTERVAL: Duration = Duration::from_millis(100);
-
 impl Context {
+    /// Whether it is worth finding out who a request is from: an adjustment may concern it, or somebody observes.
+    #[inline]
+    pub fn is_client_wanted(&self) -> bool {
+        self.limiter.is_adjusting() || self.observations.are_wanted()
+    }
+
     /// Leaves an observation of a decision, if anybody wants it. Costs next to nothing otherwise.
     #[inline]
     pub fn observe(&self, request: &Request<'_>, decision: &Decision<'_>) {
@@ -55,20 +51,6 @@ impl Context {
             duration: None,
             hits,
             outcome: Outcome::of(decision),
-        });
-    }
-}
-
-/// Hands observations to `consumer`, with what `geo` knows of their addresses, on the background runtime. Never ends.
-pub async fn hand_on(mut reader: Reader, geo: Arc<Geo>, mut consumer: impl FnMut(&Observation<'_>)) {
-    let mut ticks = interval(INTERVAL);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        ticks.tick().await;
-        reader.drain(|observation| {
-            let mut observation = *observation;
-            geo.fill(&mut observation);
-            consumer(&observation);
         });
     }
 }

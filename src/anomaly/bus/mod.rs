@@ -7,6 +7,8 @@
 //! Batches and deeds have positions, which grow. What is older than is kept is gone: whoever asks from further back gets
 //! a gap told, and begins with what stands.
 
+pub mod choice;
+pub mod local;
 pub mod redis;
 
 use std::time::Duration;

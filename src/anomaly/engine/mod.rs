@@ -146,6 +146,12 @@ impl Engine {
         self.domains.values().map(|domain| domain.clients.len()).sum()
     }
 
+    /// Incidents that are open, of all domains.
+    #[must_use]
+    pub fn incidents(&self) -> usize {
+        self.domains.values().map(|domain| domain.incidents.len()).sum()
+    }
+
     /// One request. Cheap: what is expensive waits for the interval's end.
     pub fn observe(&mut self, observation: &Observation<'_>) {
         let now = self.time.at(observation.at);

@@ -5,6 +5,7 @@
 //! decision never waits: where its buffer is full, or is just being taken, the observation is lost and counted. Nothing
 //! is written, and no memory held, until somebody wants to read.
 
+pub mod batch;
 mod record;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -86,6 +87,14 @@ impl Observations {
         self.shards.iter().map(|shard| shard.lost.load(Ordering::Relaxed)).sum()
     }
 
+    /// So many that were read were given up after all: they count as lost.
+    pub fn give_up(&self, count: u64) {
+        self.taken.fetch_sub(count, Ordering::Relaxed);
+        if let Some(shard) = self.shards.last() {
+            shard.lost.fetch_add(count, Ordering::Relaxed);
+        }
+    }
+
     /// Observations that were read so far.
     #[must_use]
     pub fn taken(&self) -> u64 {
@@ -102,6 +111,11 @@ pub struct Reader {
 }
 
 impl Reader {
+    /// So many of those that were handed over were given up after all.
+    pub fn give_up(&self, count: u64) {
+        self.observations.give_up(count);
+    }
+
     /// Hands over everything that has been left since the last time, worker by worker, those of one in their order. To be
     /// called several times a second, beside all requests; returns how many there were.
     pub fn drain(&mut self, mut each: impl FnMut(&Observation<'_>)) -> u64 {

@@ -18,9 +18,15 @@ use super::scalar::{duration, list, number};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Anomaly {
-    /// Whether the worker runs. In this version it runs on logs only (`tidegate anomaly replay`, whatever stands here),
-    /// and `true` is refused. Default `false`.
+    /// Whether decisions are observed, and what the worker does is put in force. Default `false`; a replay of a log runs
+    /// whatever stands here.
     pub enabled: bool,
+    /// Whether this process may compute, if it is the one of its replicas whose turn it is. `false` only observes and
+    /// puts in force; then others must compute, over Redis. Default `true`.
+    pub compute: bool,
+    /// The most bytes of observations that this process sends to whoever computes, a second; beyond, some are dropped,
+    /// evenly. 10 000 to 1 000 000 000, default 8 000 000, some 50 000 observations.
+    pub max_bytes_per_second: u64,
     /// Only tell what would be done. Default `true`; a replay enforces.
     pub shadow: bool,
     /// The most clients of a domain that are followed one by one; beyond them the least active give way. 1000 to
@@ -59,6 +65,8 @@ impl Default for Anomaly {
     fn default() -> Self {
         Self {
             enabled: false,
+            compute: true,
+            max_bytes_per_second: 8_000_000,
             shadow: true,
             max_clients: 100_000,
             max_domains: 16,

@@ -12,9 +12,10 @@ const DAY: Duration = Duration::from_secs(86_400);
 
 pub(super) fn check(config: &Config, found: &mut Findings) {
     let anomaly = &config.anomaly;
-    found.check("anomaly.enabled", !anomaly.enabled, || {
-        "the worker runs on logs only in this version (`tidegate anomaly replay`); leave it out".to_owned()
+    found.check("anomaly.compute", !anomaly.enabled || anomaly.compute || config.redis.is_some(), || {
+        "without redis nobody else computes; leave it out, or set redis.url".to_owned()
     });
+    found.range("anomaly.max_bytes_per_second", anomaly.max_bytes_per_second, 10_000..=1_000_000_000);
     found.range("anomaly.max_clients", anomaly.max_clients, 1_000..=10_000_000);
     found.range("anomaly.max_domains", anomaly.max_domains, 1..=1_000);
     found.between("anomaly.warm_up", anomaly.warm_up, SECOND * 10, DAY);

@@ -80,6 +80,11 @@ impl Adjusting {
         drop(changing);
     }
 
+    #[inline]
+    pub(super) fn any(&self) -> bool {
+        self.any.load(Ordering::Acquire)
+    }
+
     pub(super) fn set(&self) -> Arc<AdjustmentSet> {
         self.set.load_full()
     }
@@ -93,7 +98,7 @@ impl Adjusting {
         resolved: &[Resolved<'_>],
         options: &LimiterOptions,
     ) -> Option<Box<Plan>> {
-        if !self.any.load(Ordering::Acquire) {
+        if !self.any() {
             return None;
         }
         let keys = options.identities.of(&domain.name);

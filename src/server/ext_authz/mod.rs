@@ -94,11 +94,11 @@ impl Method for Authorization {
         if let Some(answer) = self.listed(&check, span) {
             return Some(Ok(answer));
         }
-        let who = check.evaluation.who();
+        let who = self.context.is_client_wanted().then(|| check.evaluation.who());
         let Some(mut question) = check.evaluation.question() else {
             return Some(Ok(self.reply(&Grounds::NotAsked, &check, span)));
         };
-        question.client = Some(&who);
+        question.client = who.as_ref();
         span.asked(&question);
         let decision = match limiter.decide_now(&active, &question)? {
             Ok(decision) => decision,
@@ -115,11 +115,11 @@ impl Method for Authorization {
         if let Some(answer) = self.listed(&check, span) {
             return Ok(answer);
         }
-        let who = check.evaluation.who();
+        let who = self.context.is_client_wanted().then(|| check.evaluation.who());
         let Some(mut question) = check.evaluation.question() else {
             return Ok(self.reply(&Grounds::NotAsked, &check, span));
         };
-        question.client = Some(&who);
+        question.client = who.as_ref();
         span.asked(&question);
         let since = span.counting();
         let decided = limiter.decide(&active, &question, deadline).await;

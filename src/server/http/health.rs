@@ -70,6 +70,7 @@ pub async fn readyz(State(api): State<Arc<Api>>, RawQuery(query): RawQuery) -> R
         },
         "lists": api.context.lists.document(),
         "counters": crate::server::counters::state(&api.context),
+        "anomaly": crate::server::anomaly::state(&api.context),
     });
     (status, Json(details)).into_response()
 }

@@ -127,4 +127,7 @@ pub struct Readiness {
     /// The counters.
     #[schema(value_type = Object)]
     counters: Value,
+    /// The anomaly worker.
+    #[schema(value_type = Object)]
+    anomaly: Value,
 }

@@ -1,0 +1,543 @@
+//! Computing: with the seat for all, alone for oneself.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::{JoinError, JoinHandle};
+use tokio::time::{Instant, sleep, timeout};
+
+use super::fold::Fold;
+use super::line::{Line, Place};
+use super::note::{Noted, Waiting};
+use super::ruler::{Done, Ruler};
+use super::seat;
+use crate::anomaly::bus::choice::AnyBus;
+use crate::anomaly::bus::{Bus as _, BusError, Checkpoint, Deed, Position};
+use crate::anomaly::engine::Engine;
+use crate::anomaly::event::{Event, Kind};
+use crate::config::anomaly::Anomaly;
+use crate::core::clock::Micros;
+
+/// How long batches are waited for at once; so soon another place is noticed, too.
+const PATIENCE: Duration = Duration::from_millis(100);
+/// How soon a bus that failed is asked again.
+const RETRY: Duration = Duration::from_millis(100);
+/// Deeds that are told at once.
+const AT_ONCE: usize = 500;
+/// How often deeds are read, for what people say; and how often it is looked whether something is to be left.
+const UPKEEP_EVERY: Duration = Duration::from_millis(500);
+/// How often what stands is left, when it has changed; after a lot of deeds, at once.
+const STANDING_EVERY: Duration = Duration::from_secs(2);
+/// How often a checkpoint is left, and how soon the first.
+const CHECKPOINT_EVERY: Duration = Duration::from_secs(10);
+const FIRST_CHECKPOINT: Duration = Duration::from_secs(1);
+/// How often one that has not the seat reads the checkpoint, to have it when the bus goes away.
+const READ_EVERY: Duration = Duration::from_secs(60);
+/// How long after a failure of the engine itself another begins.
+const AFTER_PANIC: Duration = Duration::from_secs(10);
+/// How long the last checkpoint may take at the end.
+const FAREWELL: Duration = Duration::from_secs(5);
+/// Observations that are so old are read late; and so long, at most, what came before the beginning is read.
+const LATE: Micros = Micros::from_millis(1_500);
+const CATCHING_UP: Duration = Duration::from_secs(10);
+/// Incidents of a replica that is alone have numbers that begin within so many microseconds (12 days) from now, so that
+/// no two replicas use the same.
+const NUMBERS: u64 = 1 << 40;
+
+/// Why it no longer computes.
+enum End {
+    /// The place is another, or the end has come.
+    Place,
+    /// The engine ended in a panic.
+    Panic(JoinError),
+}
+
+impl From<JoinError> for End {
+    fn from(error: JoinError) -> Self {
+        Self::Panic(error)
+    }
+}
+
+/// What computing needs.
+pub struct Computing {
+    /// The section `anomaly`.
+    pub settings: Arc<Anomaly>,
+    /// Where findings go.
+    pub notes: Option<(Arc<Waiting>, Noted)>,
+    /// The rest.
+    pub line: Line,
+    /// The last checkpoint of the shared bus that was left or read here.
+    known: Option<Checkpoint>,
+}
+
+/// One reign on one bus.
+struct Reign<'a> {
+    bus: Arc<AnyBus>,
+    alone: bool,
+    ruler: Ruler,
+    fold: Fold,
+    told: Position,
+    burst: usize,
+    began: Instant,
+    /// It still reads what came before it began.
+    catching_up: bool,
+    left_standing: Instant,
+    next_checkpoint: Instant,
+    next_upkeep: Instant,
+    upload: Option<JoinHandle<()>>,
+    computing: &'a mut Computing,
+}
+
+impl Computing {
+    /// With these settings.
+    #[must_use]
+    pub const fn new(settings: Arc<Anomaly>, notes: Option<(Arc<Waiting>, Noted)>, line: Line) -> Self {
+        Self { settings, notes, line, known: None }
+    }
+
+    /// Computes whenever it is to, until the end.
+    pub async fn run(mut self) {
+        self.line.connected().await;
+        let mut places = self.line.place.subscribe();
+        let mut kept: Option<Ruler> = None;
+        while !self.line.has_ended() {
+            let place = places.borrow_and_update().clone();
+            let (bus, alone) = match place {
+                Place::Follower => {
+                    if let Some(ruler) = kept.take() {
+                        self.end_what_was_done_alone(ruler.open);
+                    }
+                    self.look_on(&place).await;
+                    continue;
+                }
+                Place::Leader => (Arc::clone(&self.line.shared), false),
+                Place::Alone(bus) => (bus, true),
+            };
+            let mut reign = match self.begin(&bus, alone, kept.take()).await {
+                Ok(Some(reign)) => reign,
+                Ok(None) => continue,
+                Err(error) => {
+                    self.failed(&error).await;
+                    continue;
+                }
+            };
+            match reign.go_on().await {
+                End::Place => {
+                    if reign.computing.line.has_ended() {
+                        reign.say_farewell().await;
+                        return;
+                    }
+                    kept = Some(reign.ruler);
+                }
+                End::Panic(error) => {
+                    let open = reign.ruler.open;
+                    self.end_what_was_done_alone(open);
+                    self.failed(&error).await;
+                }
+            }
+        }
+    }
+
+    async fn failed(&self, error: &JoinError) {
+        tracing::error!(%error, "the anomaly worker's engine failed; another begins in {AFTER_PANIC:?}");
+        tokio::select! {
+            () = sleep(AFTER_PANIC) => {}
+            () = self.line.ended() => {}
+        }
+    }
+
+    /// Reads the checkpoint now and then, until the place is another.
+    async fn look_on(&mut self, place: &Place) {
+        let mut places = self.line.place.subscribe();
+        while !self.line.has_ended() && *places.borrow_and_update() == *place {
+            match self.line.shared.checkpoint().await {
+                Ok(Some(checkpoint)) => self.known = Some(checkpoint),
+                Ok(None) => {}
+                Err(error) => self.line.failed(&error),
+            }
+            tokio::select! {
+                _ = places.changed() => {}
+                () = sleep(READ_EVERY) => {}
+                () = self.line.ended() => {}
+            }
+        }
+    }
+
+    fn is_place(&self, bus: &Arc<AnyBus>, alone: bool) -> bool {
+        if self.line.has_ended() {
+            return false;
+        }
+        match &*self.line.place.borrow() {
+            Place::Follower => false,
+            Place::Leader => !alone,
+            Place::Alone(own) => alone && Arc::ptr_eq(own, bus),
+        }
+    }
+
+    /// Takes over; `None` when the place was lost meanwhile.
+    async fn begin(
+        &mut self,
+        bus: &Arc<AnyBus>,
+        alone: bool,
+        kept: Option<Ruler>,
+    ) -> Result<Option<Reign<'_>>, JoinError> {
+        let (mut ruler, mut fold, goes_on) = if alone {
+            (self.begin_alone(kept), Fold::new(self.settings.policy.max_actions), true)
+        } else {
+            let mut kept = kept;
+            loop {
+                match self.begin_shared(&mut kept).await {
+                    Ok(begun) => break begun,
+                    Err(error) => self.line.failed(&error),
+                }
+                sleep(RETRY).await;
+                if !self.is_place(bus, alone) {
+                    // What was done alone is still known, so that it can be ended.
+                    if let Some(ruler) = kept {
+                        self.end_what_was_done_alone(ruler.open);
+                    }
+                    return Ok(None);
+                }
+            }
+        };
+        fold.expire(self.line.now());
+        if !alone {
+            let mut missed = self.missed_deeds(bus, &mut ruler, &mut fold).await;
+            if goes_on {
+                // What happened is its own doing.
+                missed.retain(|deed| matches!(deed, Deed::Feedback(_)));
+            }
+            ruler.catch_up(missed).await?;
+        }
+        let now = Instant::now();
+        Ok(Some(Reign {
+            bus: Arc::clone(bus),
+            alone,
+            told: ruler.heard,
+            ruler,
+            fold,
+            burst: 0,
+            began: now,
+            catching_up: true,
+            left_standing: now,
+            next_checkpoint: now + FIRST_CHECKPOINT,
+            next_upkeep: now,
+            upload: None,
+            computing: self,
+        }))
+    }
+
+    /// An engine that goes on with what this replica knows.
+    fn begin_alone(&self, kept: Option<Ruler>) -> Ruler {
+        let mut ruler = match kept {
+            Some(ruler) => ruler,
+            None => {
+                let engine = self.resume(self.known.as_ref());
+                Ruler::new(engine.numbered_from(self.line.now().0 + fastrand::u64(..NUMBERS)))
+            }
+        };
+        (ruler.observed, ruler.heard) = (Position::START, Position::START);
+        ruler
+    }
+
+    /// An engine that goes on where the last holder of the seat stopped, and what stands. One that was alone goes on
+    /// itself, unless somebody else had the seat meanwhile; then the last of the three is true.
+    async fn begin_shared(&mut self, kept: &mut Option<Ruler>) -> Result<(Ruler, Fold, bool), BusError> {
+        let bus = Arc::clone(&self.line.shared);
+        let standing = readable(bus.standing().await)?;
+        let checkpoint = readable(bus.checkpoint().await)?;
+        let mut fold = Fold::new(self.settings.policy.max_actions);
+        if let Some(standing) = &standing {
+            fold.replace(standing);
+        }
+        let last = self.known.as_ref().map(|known| known.observations);
+        let is_newer = checkpoint.as_ref().is_some_and(|found| last.is_none_or(|last| found.observations > last));
+        let mut goes_on = false;
+        let ruler = match kept.take() {
+            Some(mut ruler) if !is_newer => {
+                // All that it did is news to the others.
+                let open = std::mem::take(&mut ruler.open).into_values();
+                let mut open: Vec<Event> = open.map(|done| done.last).collect();
+                open.sort_by_key(|event| (event.at, event.incident));
+                goes_on = true;
+                ruler.pending = open.into_iter().map(Deed::Event).collect();
+                ruler.observed = last.unwrap_or_default();
+                ruler.heard = self.known.as_ref().map(|known| known.deeds).unwrap_or_default();
+                ruler
+            }
+            gone => {
+                if let Some(ruler) = gone {
+                    self.end_what_was_done_alone(ruler.open);
+                }
+                if checkpoint.is_some() {
+                    self.known = checkpoint;
+                }
+                let engine = self.resume(self.known.as_ref());
+                let mut ruler = Ruler::new(engine.numbered_from(self.line.now().0));
+                if let Some(known) = &self.known {
+                    (ruler.observed, ruler.heard) = (known.observations, known.deeds);
+                }
+                ruler
+            }
+        };
+        self.line.answered();
+        Ok((ruler, fold, goes_on))
+    }
+
+    fn resume(&self, checkpoint: Option<&Checkpoint>) -> Engine {
+        let Some(checkpoint) = checkpoint else { return Engine::new(&self.settings) };
+        match Engine::resume(&self.settings, &checkpoint.engine) {
+            Ok(engine) => {
+                tracing::info!(bytes = checkpoint.engine.len(), "the anomaly worker goes on from a checkpoint");
+                engine
+            }
+            Err(error) => {
+                tracing::warn!("{error}; the anomaly worker learns anew");
+                Engine::new(&self.settings)
+            }
+        }
+    }
+
+    /// What happened since the checkpoint; the fold takes what it has not.
+    async fn missed_deeds(&self, bus: &AnyBus, ruler: &mut Ruler, fold: &mut Fold) -> Vec<Deed> {
+        let mut missed = Vec::new();
+        loop {
+            match bus.deeds(ruler.heard, Duration::ZERO).await {
+                Ok(part) => {
+                    ruler.heard = part.upto;
+                    if part.items.is_empty() {
+                        return missed;
+                    }
+                    for (_, deed) in part.items {
+                        // Again what it has is the same in the end.
+                        fold.apply(&deed);
+                        missed.push(deed);
+                    }
+                }
+                Err(error) => {
+                    self.line.failed(&error);
+                    return missed;
+                }
+            }
+        }
+    }
+
+    /// Tells whoever keeps findings that what was done alone has ended.
+    fn end_what_was_done_alone(&self, open: HashMap<u64, Done>) {
+        let Some((waiting, _)) = &self.notes else { return };
+        let now = self.line.now();
+        let ended = |event| Event { at: now, kind: Kind::Release, requests: 0, reasons: Vec::new(), ..event };
+        waiting.push(open.into_values().filter(|done| done.opened).map(|done| ended(done.last)));
+    }
+}
+
+impl Reign<'_> {
+    /// Sees, finds and tells, while the place is ours.
+    async fn go_on(&mut self) -> End {
+        loop {
+            match self.turn().await {
+                Ok(true) => {}
+                Ok(false) => return End::Place,
+                Err(End::Panic(error)) => return End::Panic(error),
+                Err(End::Place) => return End::Place,
+            }
+        }
+    }
+
+    async fn turn(&mut self) -> Result<bool, End> {
+        if !self.computing.is_place(&self.bus, self.alone) {
+            return Ok(false);
+        }
+        let line = &self.computing.line;
+        let patience = PATIENCE.min(self.ruler.left(line.now()).as_duration());
+        match self.bus.receive(self.ruler.observed, patience).await {
+            Ok(part) => {
+                self.ruler.observed = part.upto;
+                self.catching_up &= !part.items.is_empty() && self.began.elapsed() < CATCHING_UP;
+                let batches: Vec<_> = part.items.into_iter().map(|(_, batch)| batch).collect();
+                if !batches.is_empty() {
+                    let seen = self.ruler.observe(batches).await?;
+                    let status = &self.computing.line.status;
+                    status.observed.add(seen.count);
+                    status.batches_damaged.add(seen.damaged);
+                    if let Some(newest) = seen.newest {
+                        let lag = self.computing.line.now() - newest;
+                        status.lag.set(lag.0);
+                        self.catching_up &= lag > LATE;
+                    }
+                }
+            }
+            Err(error) => {
+                line.failed(&error);
+                sleep(RETRY).await;
+            }
+        }
+        let line = self.computing.line.clone();
+        if !self.catching_up {
+            self.ruler.tick(line.now(), &line.status).await?;
+        }
+        if let Err(error) = self.tell().await {
+            line.failed(&error);
+        }
+        if Instant::now() >= self.next_upkeep {
+            self.next_upkeep = Instant::now() + UPKEEP_EVERY;
+            self.hear().await?;
+            if let Err(error) = self.tell().await {
+                line.failed(&error);
+            }
+            self.leave().await?;
+        }
+        Ok(true)
+    }
+
+    /// Tells what waits to be told.
+    async fn tell(&mut self) -> Result<(), BusError> {
+        while !self.ruler.pending.is_empty() {
+            let count = self.ruler.pending.len().min(AT_ONCE);
+            let deeds: Vec<Deed> = self.ruler.pending.iter().take(count).cloned().collect();
+            let told = match self.bus.tell(deeds).await {
+                Err(error @ BusError::TooLarge { .. }) => {
+                    // They would be again.
+                    self.computing.line.failed(&error);
+                    self.ruler.pending.drain(..count);
+                    continue;
+                }
+                told => told?,
+            };
+            let Some(position) = told else {
+                // Somebody else has the seat, though nobody has said so yet.
+                if !self.alone {
+                    seat::take(&self.computing.line, Place::Follower);
+                }
+                return Ok(());
+            };
+            self.told = position;
+            self.burst += count;
+            let told: Vec<Deed> = self.ruler.pending.drain(..count).collect();
+            let mut events = Vec::with_capacity(told.len());
+            for deed in told {
+                self.fold.apply(&deed);
+                if let Deed::Event(event) = deed {
+                    self.computing.line.status.said(&event);
+                    if self.alone {
+                        self.ruler.remember(&event);
+                    }
+                    events.push(event);
+                }
+            }
+            if let Some((waiting, Noted::ByWhoComputes)) = &self.computing.notes {
+                waiting.push(events);
+            }
+        }
+        Ok(())
+    }
+
+    /// Hears what people say, and its own deeds as all replicas do.
+    async fn hear(&mut self) -> Result<(), End> {
+        match self.bus.deeds(self.ruler.heard, Duration::ZERO).await {
+            Ok(part) => {
+                let mut said = Vec::new();
+                if part.upto < self.ruler.heard {
+                    // The bus has lost what it had, so also what stands.
+                    self.told = part.upto;
+                    self.fold.again();
+                    self.next_checkpoint = Instant::now();
+                }
+                self.ruler.heard = part.upto;
+                for (_, deed) in part.items {
+                    self.fold.apply(&deed);
+                    if let Deed::Feedback(feedback) = deed {
+                        said.push(feedback);
+                    }
+                }
+                if !said.is_empty() {
+                    self.ruler.hear(said).await?;
+                }
+            }
+            Err(error) => self.computing.line.failed(&error),
+        }
+        Ok(())
+    }
+
+    /// Leaves what stands, and a checkpoint, now and then. Alone there is nobody to leave them to.
+    async fn leave(&mut self) -> Result<(), End> {
+        if self.alone {
+            return Ok(());
+        }
+        let now = self.computing.line.now();
+        self.fold.expire(now);
+        let due = self.burst >= AT_ONCE || self.left_standing.elapsed() >= STANDING_EVERY;
+        if due && self.ruler.heard >= self.told && self.fold.take_changed() {
+            let standing = self.fold.standing(self.ruler.heard, now);
+            match self.bus.leave_standing(&standing).await {
+                Ok(()) => (self.burst, self.left_standing) = (0, Instant::now()),
+                Err(error) => {
+                    self.fold.again();
+                    self.computing.line.failed(&error);
+                }
+            }
+        }
+        let idle = self.upload.as_ref().is_none_or(JoinHandle::is_finished);
+        if idle && Instant::now() >= self.next_checkpoint && self.ruler.pending.is_empty() {
+            self.next_checkpoint = Instant::now() + CHECKPOINT_EVERY;
+            if let Some(checkpoint) = self.checkpoint().await? {
+                let (bus, line) = (Arc::clone(&self.bus), self.computing.line.clone());
+                self.upload = Some(tokio::spawn(async move { leave_checkpoint(&bus, &checkpoint, &line).await }));
+            }
+        }
+        Ok(())
+    }
+
+    async fn checkpoint(&mut self) -> Result<Option<Checkpoint>, JoinError> {
+        let Some(engine) = self.ruler.checkpoint().await? else { return Ok(None) };
+        let checkpoint = Checkpoint { observations: self.ruler.observed, deeds: self.ruler.heard, engine };
+        self.computing.known = Some(checkpoint.clone());
+        Ok(Some(checkpoint))
+    }
+
+    /// Leaves all that the next one needs.
+    async fn say_farewell(&mut self) {
+        if self.alone {
+            return;
+        }
+        let all = async {
+            let _ = self.tell().await;
+            let _ = self.hear().await;
+            if let Some(upload) = self.upload.take() {
+                let _ = upload.await;
+            }
+            if let Ok(Some(checkpoint)) = self.checkpoint().await {
+                leave_checkpoint(&self.bus, &checkpoint, &self.computing.line).await;
+            }
+            let standing = self.fold.standing(self.ruler.heard, self.computing.line.now());
+            if self.ruler.heard >= self.told {
+                let _ = self.bus.leave_standing(&standing).await;
+            }
+        };
+        if timeout(FAREWELL, all).await.is_err() {
+            tracing::warn!("the anomaly worker's last checkpoint took longer than {FAREWELL:?} and was left out");
+        }
+    }
+}
+
+/// What is damaged is as if it were not there: better to begin without than never.
+fn readable<T>(read: Result<Option<T>, BusError>) -> Result<Option<T>, BusError> {
+    match read {
+        Err(error) if !matches!(error, BusError::Away(_)) => {
+            tracing::warn!("{error}");
+            Ok(None)
+        }
+        other => other,
+    }
+}
+
+async fn leave_checkpoint(bus: &AnyBus, checkpoint: &Checkpoint, line: &Line) {
+    match bus.leave_checkpoint(checkpoint).await {
+        Ok(()) => {
+            line.status.checkpoint_at.set(line.now().0);
+            line.status.checkpoint_bytes.set(checkpoint.engine.len() as u64);
+        }
+        Err(error) => line.failed(&error),
+    }
+}
