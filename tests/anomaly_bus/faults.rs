@@ -35,8 +35,8 @@ async fn what_is_too_old_goes_and_whoever_asks_for_it_is_told() {
     let found = batches(&reader, 10, Position::START).await;
     assert_eq!(length(&redis, OBSERVATIONS), 10);
     // The first four, and one of them that others are behind, came a minute ago.
-    for index in 0..4 {
-        let (old, before) = (found[index].0.millis - 60_000, index * 10);
+    for (index, (at, _)) in found[..4].iter().enumerate() {
+        let (old, before) = (at.millis - 60_000, index * 10);
         redis.command(&["LSET", &format!("{OBSERVATIONS}:sizes"), &index.to_string(), &format!("{old} {before}")]).ok();
     }
     sends(&sender, 10..11).await;
