@@ -6,8 +6,12 @@ use sha2::{Digest, Sha256};
 use tidegate::anomaly::engine::Engine;
 use tidegate::anomaly::engine::checkpoint::CheckpointError;
 use tidegate::anomaly::event::{Event, Kind};
+use tidegate::anomaly::features::client::{Brief, Seen};
+use tidegate::anomaly::features::clients::{Clients, Who};
+use tidegate::anomaly::features::walk::Walk;
 use tidegate::anomaly::observation::Outcome;
 use tidegate::config::anomaly::Anomaly;
+use tidegate::core::clock::Micros;
 use tidegate::core::subject::Subject;
 
 use crate::stand::{Outcomes, enforcing, micros, observation, run, run_cut};
@@ -23,7 +27,7 @@ fn small(attack: Attack, seed: u64) -> Shape {
         sources: 1_500,
         gap: 6.0,
         flood: 120.0,
-        overlap: if seed % 2 == 0 { 0.0 } else { 0.5 },
+        overlap: if seed.is_multiple_of(2) { 0.0 } else { 0.5 },
         ..Shape::of(attack, seed)
     }
 }
@@ -228,6 +232,60 @@ fn what_others_did_is_not_done_again() {
             let flag = fresh.iter().find(|event| event.kind == Kind::Flag).unwrap();
             assert!(open.values().all(|event| event.incident < flag.incident), "its number is new: {flag:#?}");
         }
+    }
+}
+
+#[test]
+fn clients_take_no_more_room_than_they_are_given() {
+    let mut clients = Clients::new(20_000, 1);
+    let second = |second: u64| Micros::from_secs(1_000_000 + second);
+    for number in 0..20_000_u64 {
+        // One in a hundred comes more often than others; those come a long time ago, or just now.
+        let times = if number % 100 == 0 { 20 } else { 1 };
+        for time in 0..times {
+            let now = second(if number % 2 == 0 { 5_000 + time } else { time });
+            let (place, _) = clients.enter(number, now, || Who::User(format!("user-{number}").into()));
+            let client = clients.get_mut(place).unwrap();
+            client.suspected = number == 7;
+            client.observe(&seen(now), &Walk::default(), true);
+        }
+    }
+    let now = second(5_100);
+    let bytes = |briefs: &[Brief]| briefs.iter().map(Brief::bytes).sum::<usize>();
+    let (all, _) = clients.briefs(now, None, usize::MAX);
+    let whole = bytes(&all);
+    println!("{} bytes a client", whole / all.len());
+    assert_eq!(all.len(), 20_000);
+    let (shorter, _) = clients.briefs(now, None, whole - 1);
+    assert!(shorter.len() == 20_000 && bytes(&shorter) < whole);
+    let (few, positions) = clients.briefs(now, None, whole / 10);
+    assert!(bytes(&few) <= whole / 10 && few.len() > 1_000, "{}", few.len());
+    let kept = |number: u64| clients.find(number).and_then(|place| positions[place.slot as usize]).is_some();
+    assert!(kept(7), "who is suspected stays");
+    assert!((0..20_000).step_by(100).all(kept), "who comes often stays");
+    let (back, mut resumed) = (few.into_iter().zip(1..).map(|(brief, key)| (key, brief)), Clients::new(300, 1));
+    let back: Vec<(u64, Brief)> = back.collect();
+    let places = resumed.take_back(&back, now);
+    assert_eq!((resumed.len(), places.iter().flatten().count()), (300, 300));
+}
+
+fn seen(now: Micros) -> Seen {
+    Seen {
+        now,
+        half: (now.0 / 300_000_000) as u32,
+        path: 2,
+        path_hash: 3 << 60,
+        number: None,
+        agent: 2,
+        agent_hash: 5 << 60,
+        country: 2,
+        asn: 0,
+        writes: Some(false),
+        status: Some(200),
+        bytes: Some(1_000),
+        outcome: Outcome::Allowed,
+        address_hash: 7 << 60,
+        fresh_user: false,
     }
 }
 
