@@ -5,8 +5,11 @@ use tidegate::anomaly::engine::Engine;
 use tidegate::anomaly::event::Event;
 use tidegate::anomaly::observation::Outcome;
 
-use crate::stand::{enforcing, micros, observation, run};
-use crate::world::{Attack, Shape, World};
+use tidegate::anomaly::simulate::{LEGIT, Options, Record, START, Scenario, Simulation};
+use tidegate::core::clock::Micros;
+
+use crate::stand::{enforcing, micros, observation, run, run_lines};
+use crate::world::{Attack, Line, Shape, World};
 
 #[test]
 #[ignore = "prints a table; a person runs it: cargo test --release --test anomaly_engine -- --ignored --nocapture table"]
@@ -150,5 +153,77 @@ fn throughput() {
             lines.len() as f64 / elapsed,
             worst * 1e3
         );
+    }
+}
+
+/// A request of the product's simulator.
+fn line(record: &Record) -> Line {
+    let text = |text: &str| text.to_owned();
+    Line {
+        at: (record.at.0 - START.0) as f64 / 1e6,
+        user: record.user.as_deref().map(text),
+        address: record.address,
+        method: record.method,
+        path: text(&record.path),
+        agent: text(&record.user_agent),
+        country: *record.country.as_bytes().first_chunk().unwrap(),
+        status: record.status,
+        bytes: record.bytes,
+        attack: record.label != LEGIT,
+    }
+}
+
+/// What models add to features: each scenario of the simulator with and without them.
+#[test]
+#[ignore = "prints a table; a person runs it: cargo test --release --test anomaly_engine -- --ignored --nocapture fusion"]
+fn fusion() {
+    let only = std::env::var("ONLY").unwrap_or_default();
+    let number =
+        |name: &str, default: u64| std::env::var(name).ok().and_then(|seed| seed.parse().ok()).unwrap_or(default);
+    let (from, seeds) = (number("FROM", 1_000), number("SEEDS", 20));
+    let duration = Micros::from_secs(number("MINUTES", 20) * 60);
+    let chosen = |scenario: &Scenario| {
+        scenario.name().contains(&only) && (!only.is_empty() || *scenario != Scenario::DistributedFlood)
+    };
+    for scenario in Scenario::ALL.into_iter().filter(chosen) {
+        for trains in [false, true] {
+            let (mut flags, mut adjusted, mut legit, mut found, mut true_flags, mut stopped) =
+                (0, 0, 0, Vec::new(), 0, 0.0);
+            for seed in from..from + seeds {
+                let options = Options {
+                    scenario,
+                    seed,
+                    start: START,
+                    duration,
+                    rate: number("RATE", 40) as f64,
+                    overlap: number("OVERLAP", 50) as f64 / 100.0,
+                    nat: false,
+                    attack: None,
+                };
+                let begins = duration.0 as f64 / 1e6 / if scenario == Scenario::MimicPoisoner { 6.0 } else { 3.0 };
+                let lines = Simulation::new(&options).unwrap().map(|record| line(&record));
+                let mut engine = Engine::new(&enforcing());
+                let outcomes = run_lines(lines, begins, &mut engine, trains);
+                if std::env::var("EVENTS").is_ok() {
+                    println!("{scenario:?} seed {seed} models {trains}");
+                    print_events(&outcomes.events);
+                }
+                flags += outcomes.false_flags;
+                true_flags += outcomes.true_flags;
+                adjusted += outcomes.legit_adjusted;
+                legit += outcomes.legit;
+                stopped += outcomes.attack_stopped as f64 / outcomes.attack.max(1) as f64;
+                found.push(outcomes.flagged.unwrap_or(f64::INFINITY));
+            }
+            found.sort_by(f64::total_cmp);
+            println!(
+                "{:20} models {trains:5}: false flags {flags:3}, adjusted {:.6}; found after {:?} s (median), {:?} (last); true flags {true_flags}, stopped {:.3}",
+                scenario.name(),
+                adjusted as f64 / legit as f64,
+                found[found.len() / 2],
+                found[found.len() - 1],
+                stopped / seeds as f64,
+            );
+        }
     }
 }

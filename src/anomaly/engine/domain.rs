@@ -5,6 +5,8 @@ use std::collections::VecDeque;
 use super::distress::{self, Distress};
 use super::failures::Failures;
 use super::intake::{self, Intake};
+use super::judgement::Judgement;
+use super::models::Learner;
 use super::{Present, Settings};
 use crate::anomaly::baseline::level::Level;
 use crate::anomaly::baseline::population::{Population, Usual};
@@ -38,8 +40,11 @@ pub struct Domain {
     pub(super) surge: Option<Surge>,
     pub(super) calm: Memory,
     pub(super) usual: Usual,
+    pub(super) models: Learner,
     pub(super) incidents: Incidents,
     pub(super) recent: Recent,
+    /// Judgements of the last second, where somebody asks for them.
+    pub(super) judged: Option<Vec<Judgement>>,
     /// When it was first seen.
     pub(super) since: Micros,
     /// Ticks so far.
@@ -85,6 +90,8 @@ pub struct Recent {
     pictures: [VecDeque<Place>; AGES.len()],
     /// Samples of the requests of the last seconds.
     pub(super) cells: VecDeque<Vec<Cell>>,
+    /// Findings of this second whose reasons models worked out.
+    pub(super) explained: usize,
     random: fastrand::Rng,
 }
 
@@ -99,14 +106,17 @@ impl Domain {
             surge: None,
             calm: Memory::default(),
             usual: Usual::default(),
+            models: Learner::default(),
             incidents: Incidents::default(),
             recent: Recent {
                 active: Vec::new(),
                 born: VecDeque::new(),
                 pictures: Default::default(),
                 cells: VecDeque::from([Vec::new()]),
+                explained: 0,
                 random: fastrand::Rng::with_seed(seed),
             },
+            judged: None,
             since: now,
             ticks: 0,
         }
@@ -255,6 +265,7 @@ impl Recent {
     /// A new second begins.
     fn turn(&mut self) {
         self.active.clear();
+        self.explained = 0;
         let next = if self.cells.len() == SECONDS { self.cells.pop_front() } else { None };
         let mut next = next.unwrap_or_default();
         next.clear();

@@ -14,9 +14,12 @@ pub mod checkpoint;
 mod distress;
 mod domain;
 mod failures;
+mod fusion;
 mod intake;
 mod judge;
+pub mod judgement;
 mod members;
+pub mod models;
 mod time;
 mod upkeep;
 mod word;
@@ -24,11 +27,13 @@ mod wording;
 
 use std::time::Duration;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use foldhash::fast::FixedState;
 
 use self::domain::Domain;
+use self::models::Models;
 use self::time::Timeline;
 use super::event::Event;
 use super::observation::Observation;
@@ -52,6 +57,9 @@ pub struct Engine {
     /// Requests of domains that are one too many.
     unwatched: u64,
     next_incident: u64,
+    /// Loaded models of domains that were not seen yet.
+    waiting: BTreeMap<Box<str>, Arc<Models>>,
+    keeps_judgements: bool,
 }
 
 /// What all domains go by.
@@ -110,6 +118,8 @@ impl Engine {
             max_domains: settings.max_domains,
             unwatched: 0,
             next_incident: 1,
+            waiting: BTreeMap::new(),
+            keeps_judgements: false,
         }
     }
 
@@ -146,6 +156,10 @@ impl Engine {
             domain.observe(observation, now);
         } else if self.domains.len() < self.max_domains {
             let mut domain = Domain::new(observation.domain, &self.settings, now, SEED);
+            domain.judged = self.keeps_judgements.then(Vec::new);
+            if let Some(models) = self.waiting_for(observation.domain) {
+                domain.models.load(models);
+            }
             domain.observe(observation, now);
             self.domains.insert(observation.domain.into(), domain);
         } else {

@@ -89,6 +89,32 @@ impl Minute {
     }
 }
 
+/// What models make of a client, as `r`.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ByModels {
+    /// When they were last asked.
+    pub present: f32,
+    /// The most since it was last learned from.
+    pub most: f32,
+    /// What is usual of it: the most in the minutes that it was learned from, fading.
+    pub usual: Option<f32>,
+}
+
+impl ByModels {
+    /// Takes what models say now.
+    pub fn take(&mut self, r: f32) {
+        self.present = r;
+        self.most = self.most.max(r);
+    }
+
+    /// It was calm for a minute and more, so this is what it is like. Moves down slowly, so that who is strange once in some
+    /// minutes is known to be.
+    pub fn settle(&mut self) {
+        self.usual = Some(self.most.max(self.usual.unwrap_or_default() * 0.9));
+        self.most = 0.0;
+    }
+}
+
 /// One client.
 #[derive(Clone, Debug)]
 pub struct Client {
@@ -112,6 +138,8 @@ pub struct Client {
     pub behind: u64,
     /// Intervals in a row in which it was strange.
     pub strange: u8,
+    /// What models make of it.
+    pub by_models: ByModels,
     /// Of an address: users that are no attackers were seen behind it when it was blocked.
     pub shared: bool,
     /// It has an open incident.
@@ -160,6 +188,7 @@ impl Client {
             calm: Count::default(),
             behind: 0,
             strange: 0,
+            by_models: ByModels::default(),
             shared: false,
             suspected: false,
             learned: Micros::ZERO,

@@ -1,7 +1,10 @@
 //! `tidegate anomaly`: what the anomaly worker would make of a log, and logs to try it on.
 
+mod evaluate;
 mod replay;
 mod simulate;
+mod source;
+mod train;
 
 use std::process::ExitCode;
 
@@ -12,6 +15,10 @@ pub enum Command {
     Replay(replay::Args),
     /// Write a log of simulated traffic
     Simulate(simulate::Args),
+    /// Train models on a log of calm traffic
+    Train(train::Args),
+    /// Score the clients of a log by saved models
+    Evaluate(evaluate::Args),
 }
 
 /// Runs the subcommand.
@@ -19,5 +26,7 @@ pub fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Replay(args) => replay::run(&args),
         Command::Simulate(args) => simulate::run(&args),
+        Command::Train(args) => train::run(&args),
+        Command::Evaluate(args) => evaluate::run(&args),
     }
 }

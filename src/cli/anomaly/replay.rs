@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::anomaly::engine::Engine;
+use crate::anomaly::engine::{Engine, models};
 use crate::anomaly::replay::html;
 use crate::anomaly::replay::log::{Format, Lost, Reader};
 use crate::anomaly::replay::rules::{Rules, site};
@@ -89,7 +89,11 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let name = args.input.display().to_string();
     let mut reader = Reader::open(&args.input, format).with_context(|| format!("--input {name}"))?;
     // Who replays wants to see what would have been.
+    let models_file = config.anomaly.models_file.clone();
     let mut engine = Engine::new(&config::anomaly::Anomaly { shadow: false, ..config.anomaly });
+    if let Some(path) = models_file {
+        models::file::load(&mut engine, &path).context("anomaly.models_file")?;
+    }
     let bar = progress_bar(reader.size());
     let started = Instant::now();
     let show = |reader: &Reader| {

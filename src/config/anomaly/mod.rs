@@ -3,6 +3,7 @@
 pub mod identities;
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -34,6 +35,8 @@ pub struct Anomaly {
     /// `24h`, default `4h`.
     #[serde(with = "duration")]
     pub learning_pause: Duration,
+    /// Models to begin with, as `tidegate anomaly train` writes them. Default: none, until the worker has trained its own.
+    pub models_file: Option<PathBuf>,
     /// What is done.
     pub policy: Policy,
     /// Clients that are never flagged.
@@ -54,6 +57,7 @@ impl Default for Anomaly {
             warm_up: Duration::from_secs(60),
             history: Duration::from_secs(3_600),
             learning_pause: Duration::from_secs(4 * 3_600),
+            models_file: None,
             policy: Policy::default(),
             allow: Clients::default(),
             protect: Clients::default(),
