@@ -90,6 +90,8 @@ pub struct Recent {
     pictures: [VecDeque<Place>; AGES.len()],
     /// Samples of the requests of the last seconds.
     pub(super) cells: VecDeque<Vec<Cell>>,
+    /// Clients of this second that models were asked about.
+    pub(super) asked: usize,
     /// Findings of this second whose reasons models worked out.
     pub(super) explained: usize,
     random: fastrand::Rng,
@@ -113,6 +115,7 @@ impl Domain {
                 born: VecDeque::new(),
                 pictures: Default::default(),
                 cells: VecDeque::from([Vec::new()]),
+                asked: 0,
                 explained: 0,
                 random: fastrand::Rng::with_seed(seed),
             },
@@ -265,7 +268,7 @@ impl Recent {
     /// A new second begins.
     fn turn(&mut self) {
         self.active.clear();
-        self.explained = 0;
+        (self.asked, self.explained) = (0, 0);
         let next = if self.cells.len() == SECONDS { self.cells.pop_front() } else { None };
         let mut next = next.unwrap_or_default();
         next.clear();

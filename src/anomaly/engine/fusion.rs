@@ -11,12 +11,12 @@ use crate::anomaly::baseline::population::{Strangeness, score};
 use crate::anomaly::features::client::ByModels;
 use crate::anomaly::features::clients::Place;
 use crate::anomaly::features::list::{Feature, Vector};
+use crate::core::clock::Micros;
 
-/// Models are asked about a client once in so many seconds.
-const ASKED_EVERY: u64 = 4;
-/// Models are asked about so many clients a second at most, the busiest; with a share of [`ASKED_EVERY`] of them each second,
-/// that is about all of 80 000 active clients.
-const MOST_ACTIVE: usize = 20_000 * ASKED_EVERY as usize;
+/// Models are asked about a client once in so long.
+const ASKED_EVERY: Micros = Micros::from_secs(4);
+/// And about so many clients a second at most, the busiest.
+const MOST_ASKED: usize = 20_000;
 /// Reasons of models are worked out so often a second; each costs as much as a hundred scores.
 const MOST_REASONS: usize = 16;
 
@@ -43,22 +43,23 @@ impl Fused {
 }
 
 impl Domain {
-    /// Clients beyond those that models are asked about go last, the busiest first.
+    /// When there are more clients than models are asked about, the busiest come first.
     pub(super) fn busiest_first(&self, active: &mut [Place]) {
-        if active.len() > MOST_ACTIVE {
+        if active.len() > MOST_ASKED && self.models.models().is_some() {
             let requests = |place: &Place| self.clients.get(*place).map_or(0, |client| client.in_interval);
-            active.select_nth_unstable_by_key(MOST_ACTIVE, |place| Reverse(requests(place)));
+            active.select_nth_unstable_by_key(MOST_ASKED, |place| Reverse(requests(place)));
         }
     }
 
-    /// What models make of the `index`-th active client; what they said last, if it is not its turn.
-    pub(super) fn by_models(&mut self, index: usize, place: Place, vector: &Vector) -> Option<f64> {
+    /// What models make of a client now, or made when they were last asked: how much stranger than it usually is. Nothing
+    /// when there are none, or nobody knows yet what it is like.
+    pub(super) fn by_models(&mut self, place: Place, vector: &Vector, now: Micros) -> Option<f64> {
         let models = self.models.models()?;
         let client = self.clients.get_mut(place)?;
-        let turn = (u64::from(place.slot) + self.ticks).is_multiple_of(ASKED_EVERY);
-        if turn && index < MOST_ACTIVE {
+        if now - client.by_models.asked >= ASKED_EVERY && self.recent.asked < MOST_ASKED {
+            self.recent.asked += 1;
             #[expect(clippy::cast_possible_truncation, reason = "at most 300")]
-            client.by_models.take(models.rarity(vector) as f32);
+            client.by_models.take(now, models.rarity(vector) as f32);
         }
         let ByModels { present, usual, .. } = client.by_models;
         // Of those who were there before the models, nobody knows yet what they are like.

@@ -41,7 +41,7 @@ impl Domain {
         if let Some(judged) = &mut self.judged {
             judged.clear();
         }
-        for (index, place) in active.iter().enumerate() {
+        for place in &active {
             let Some(client) = self.clients.get_mut(*place) else { continue };
             let count = std::mem::take(&mut client.in_interval);
             let mut calm = !client.suspected && onset.is_none_or(|onset| client.born < onset);
@@ -52,7 +52,7 @@ impl Domain {
                 // Models do not keep what is new from being learned, or they would never follow a site that changes.
                 calm &= score(by_features) < 0.5;
                 let joined = surge.is_some_and(|onset| client.born >= onset);
-                let by_models = if joined { None } else { self.by_models(index, *place, &vector) };
+                let by_models = if joined { None } else { self.by_models(*place, &vector, now) };
                 let r = by_features.max(by_models.unwrap_or_default());
                 let fused = Fused { r, features, by_models: r > by_features };
                 let strange = fused.score() >= acting.settings.policy.flag;

@@ -158,7 +158,7 @@ impl Engine {
             let mut domain = Domain::new(observation.domain, &self.settings, now, SEED);
             domain.judged = self.keeps_judgements.then(Vec::new);
             if let Some(models) = self.waiting_for(observation.domain) {
-                domain.models.load(models);
+                domain.models.load(models, now);
             }
             domain.observe(observation, now);
             self.domains.insert(observation.domain.into(), domain);

@@ -92,7 +92,9 @@ impl Minute {
 /// What models make of a client, as `r`.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ByModels {
-    /// When they were last asked.
+    /// When they were last asked; zero: never.
+    pub asked: Micros,
+    /// What they said.
     pub present: f32,
     /// The most since it was last learned from.
     pub most: f32,
@@ -102,7 +104,8 @@ pub struct ByModels {
 
 impl ByModels {
     /// Takes what models say now.
-    pub fn take(&mut self, r: f32) {
+    pub fn take(&mut self, now: Micros, r: f32) {
+        self.asked = now;
         self.present = r;
         self.most = self.most.max(r);
     }
@@ -110,6 +113,9 @@ impl ByModels {
     /// It was calm for a minute and more, so this is what it is like. Moves down slowly, so that who is strange once in some
     /// minutes is known to be.
     pub fn settle(&mut self) {
+        if self.asked == Micros::ZERO {
+            return;
+        }
         self.usual = Some(self.most.max(self.usual.unwrap_or_default() * 0.9));
         self.most = 0.0;
     }

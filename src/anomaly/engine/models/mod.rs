@@ -35,6 +35,8 @@ const LEAST_INSTEAD: usize = 2_048;
 const EVERY: Micros = Micros::from_secs(300);
 /// A job that did not come back in this time never will.
 const LOST: Micros = Micros::from_secs(120);
+/// Who comes within so long after models were loaded is told apart from others only once it was seen for a while.
+const KNOWN_AFTER: Micros = Micros::from_secs(120);
 /// So many new vectors make it worth while.
 const NEW_VECTORS: u64 = 64;
 
@@ -201,8 +203,9 @@ impl Learner {
         self.since
     }
 
-    /// Puts models into force that were trained elsewhere or before.
-    pub fn load(&mut self, models: Arc<Models>) {
+    /// Puts models into force that were trained elsewhere or before. Clients get to be known first.
+    pub fn load(&mut self, models: Arc<Models>, now: Micros) {
+        self.since = now + KNOWN_AFTER;
         self.number = self.number.max(models.version.number);
         self.models = Some(models);
         self.foreign = true;

@@ -139,14 +139,15 @@ impl Engine {
     /// # Errors
     /// When they are damaged, or were trained on other features than those in use.
     pub fn load_models(&mut self, bytes: &[u8]) -> Result<(), ModelsError> {
+        let now = self.time.last().map_or(Micros::ZERO, |(now, _)| now);
         for (name, models) in from_bytes(bytes)? {
             let models = Arc::new(models);
             if name.is_empty() {
                 let without = self.domains.values_mut().filter(|domain| domain.models.models().is_none());
-                without.for_each(|domain| domain.models.load(Arc::clone(&models)));
+                without.for_each(|domain| domain.models.load(Arc::clone(&models), now));
             }
             if let Some(domain) = self.domains.get_mut(name.as_str()) {
-                domain.models.load(models);
+                domain.models.load(models, now);
             } else if self.waiting.len() <= self.max_domains {
                 self.waiting.insert(name.into(), models);
             }
