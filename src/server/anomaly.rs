@@ -11,6 +11,7 @@ use super::{Context, StartError};
 use crate::anomaly::bus::choice::AnyBus;
 use crate::anomaly::bus::local::LocalBus;
 use crate::anomaly::bus::redis::RedisBus;
+use crate::anomaly::engine::models;
 use crate::anomaly::findings::{FindingStore, Tell};
 use crate::anomaly::worker::note::{Note, Noted};
 use crate::anomaly::worker::status::{FAILURES, KINDS, Role, Status};
@@ -25,10 +26,13 @@ use crate::telemetry::metrics::Metrics;
 /// `background`.
 ///
 /// # Errors
-/// When the settings of Redis make no sense together, or a file of theirs or the key cannot be read.
+/// When the settings of Redis make no sense together, or a file of theirs, the key or the models cannot be used.
 pub fn open(config: &Config, findings: &Arc<FindingStore>, background: &Runtime) -> Result<Option<Handle>, StartError> {
     if !config.anomaly.enabled {
         return Ok(None);
+    }
+    if let Some(path) = &config.anomaly.models_file {
+        models::file::read(path)?;
     }
     let bus = match &config.redis {
         Some(redis) => {

@@ -138,6 +138,9 @@ pub enum StartError {
     /// There is nowhere to send traces.
     #[error(transparent)]
     Traces(#[from] TracesError),
+    /// Models to begin with cannot be used.
+    #[error("anomaly.models_file: {0}")]
+    Models(#[from] crate::anomaly::engine::models::file::FileError),
     /// The counters' settings make no sense, or a file of theirs cannot be read.
     #[error(transparent)]
     Counters(#[from] crate::counters::redis::connect::ConnectError),

@@ -33,6 +33,8 @@ pub struct Outcomes {
     pub flagged: Option<f64>,
     pub acted: Option<f64>,
     pub events: Vec<Event>,
+    /// Attackers flagged, or groups in an attack.
+    pub true_flags: usize,
     /// Legit clients flagged.
     pub false_flags: usize,
 }
@@ -160,24 +162,43 @@ pub fn run(shape: Shape, settings: &Anomaly) -> Outcomes {
 
 /// The same with engines that go on from the one before at these seconds.
 pub fn run_cut(shape: Shape, settings: &Anomaly, cuts: &[f64]) -> Outcomes {
-    let mut engine = Engine::new(settings);
+    let each_second = |engine: &mut Engine, second: f64| {
+        engine.train_in_place();
+        if cuts.contains(&second) {
+            *engine = Engine::resume(settings, &engine.checkpoint()).unwrap();
+        }
+    };
+    run_lines(World::new(shape), shape.begins, &mut Engine::new(settings), each_second)
+}
+
+/// Runs lines through an engine that is obeyed, and at the end of each second through something else.
+pub fn run_lines(
+    lines: impl Iterator<Item = Line>,
+    begins: f64,
+    engine: &mut Engine,
+    mut each_second: impl FnMut(&mut Engine, f64),
+) -> Outcomes {
     let mut service = Service::default();
     let mut outcomes = Outcomes::default();
     let mut attackers = (std::collections::HashSet::new(), std::collections::HashSet::new());
     let mut second = 1.0;
-    for line in World::new(shape) {
+    for line in lines {
         while line.at >= second {
             let events = engine.tick(micros(second));
+            each_second(engine, second);
             for event in &events {
                 service.apply(event);
                 let of_attack = match &event.subject {
                     Subject::User(user) => attackers.0.contains(&user.to_string()),
                     Subject::Address(address) => attackers.1.contains(address),
-                    Subject::Group(_) => second > shape.begins,
+                    Subject::Group(_) => second > begins,
                 };
-                let since = second - shape.begins;
+                let since = second - begins;
                 match event.kind {
-                    Kind::Flag if of_attack => outcomes.flagged = outcomes.flagged.or(Some(since)),
+                    Kind::Flag if of_attack => {
+                        outcomes.flagged = outcomes.flagged.or(Some(since));
+                        outcomes.true_flags += 1;
+                    }
                     Kind::Flag => outcomes.false_flags += 1,
                     Kind::Tighten { .. } | Kind::Block { .. } if of_attack => {
                         outcomes.acted = outcomes.acted.or(Some(since));
@@ -186,9 +207,6 @@ pub fn run_cut(shape: Shape, settings: &Anomaly, cuts: &[f64]) -> Outcomes {
                 }
             }
             outcomes.events.extend(events);
-            if cuts.contains(&second) {
-                engine = Engine::resume(settings, &engine.checkpoint()).unwrap();
-            }
             second += 1.0;
         }
         let path = template(&line.path);
@@ -197,12 +215,11 @@ pub fn run_cut(shape: Shape, settings: &Anomaly, cuts: &[f64]) -> Outcomes {
         if line.attack {
             if let Some(user) = &line.user {
                 attackers.0.insert(user.clone());
-            } else {
-                attackers.1.insert(line.address);
             }
+            attackers.1.insert(line.address);
             outcomes.attack += 1;
             outcomes.attack_stopped += u64::from(stopped);
-            if line.at > shape.begins + 60.0 {
+            if line.at > begins + 60.0 {
                 outcomes.late += 1;
                 outcomes.late_stopped += u64::from(stopped);
             }

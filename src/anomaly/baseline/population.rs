@@ -39,11 +39,13 @@ pub struct Population {
     /// How many of each client.
     #[serde(skip)]
     given: HashMap<u64, u32, FixedState>,
+    learned: u64,
 }
 
 impl Population {
-    /// Takes a calm client's vector, unless it has given its share; forgets what is older than `since`.
-    pub fn learn(&mut self, now: Micros, client: u64, vector: Vector, since: Micros) {
+    /// Takes a calm client's vector, unless it has given its share; forgets what is older than `since`. Whether it
+    /// was taken.
+    pub fn learn(&mut self, now: Micros, client: u64, vector: Vector, since: Micros) -> bool {
         while self.vectors.len() >= KEPT || self.vectors.front().is_some_and(|(at, ..)| *at < since) {
             let Some((_, client, _)) = self.vectors.pop_front() else { break };
             if let Some(given) = self.given.get_mut(&client) {
@@ -54,10 +56,13 @@ impl Population {
             }
         }
         let given = self.given.entry(client).or_default();
-        if *given < PER_CLIENT {
+        let takes = *given < PER_CLIENT;
+        if takes {
             *given += 1;
+            self.learned += 1;
             self.vectors.push_back((now, client, vector));
         }
+        takes
     }
 
     /// Counts anew how many vectors each client gave, after they were read; whether this is what a population can be.
@@ -80,6 +85,18 @@ impl Population {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.vectors.is_empty()
+    }
+
+    /// How many were ever learned.
+    #[must_use]
+    pub const fn learned(&self) -> u64 {
+        self.learned
+    }
+
+    /// The vectors of the clients that are `wanted`, by their keys.
+    #[must_use]
+    pub fn vectors(&self, wanted: impl Fn(u64) -> bool) -> Vec<Vector> {
+        self.vectors.iter().filter(|(_, client, _)| wanted(*client)).map(|(.., vector)| *vector).collect()
     }
 
     /// What is usual, to judge by until it is taken anew.

@@ -1,5 +1,5 @@
 //! What an engine knows, as bytes, so that another can go on where it stopped: what is usual, who is known, what was found
-//! and is being done.
+//! and is being done, and the models.
 //!
 //! A header of 50 bytes: `TGAC`; the version of the form, 2 bytes; a fingerprint of the features and of how names are
 //! hashed, 8 bytes; how long the rest is when unpacked, 4 bytes, all little endian; the SHA-256 of the rest. The rest is
@@ -69,6 +69,7 @@ struct Saved<'a> {
     next_incident: u64,
     unwatched: u64,
     domains: Vec<Image<'a>>,
+    models: Vec<u8>,
 }
 
 #[derive(Deserialize)]
@@ -78,6 +79,8 @@ struct Read {
     unwatched: u64,
     #[serde(deserialize_with = "bounded::list::<_, Loaded, _, MOST_DOMAINS>")]
     domains: Vec<Loaded>,
+    #[serde(deserialize_with = "bounded::list::<_, u8, _, MOST_BYTES>")]
+    models: Vec<u8>,
 }
 
 /// Where an engine goes on from.
@@ -100,6 +103,7 @@ impl Engine {
             next_incident: self.next_incident,
             unwatched: self.unwatched,
             domains: domains.into_iter().map(|domain| Image::of(domain, self.time.steady, most)).collect(),
+            models: self.models(),
         };
         // Nothing that is kept has a form that cannot be written; were there any, the checkpoint would be refused.
         let body = postcard::to_allocvec(&saved).unwrap_or_default();
@@ -122,7 +126,7 @@ impl Engine {
     /// # Errors
     /// [`CheckpointError`], with what is wrong.
     pub fn resume(settings: &Anomaly, checkpoint: &[u8]) -> Result<Self, CheckpointError> {
-        let Read { time, next_incident, unwatched, mut domains } = read(checkpoint)?;
+        let Read { time, next_incident, unwatched, mut domains, models } = read(checkpoint)?;
         if !time.is_sound() || next_incident > MOST_ID {
             return Err(CheckpointError::Damaged("its times or numbers are out of range"));
         }
@@ -134,6 +138,10 @@ impl Engine {
         for loaded in domains {
             let domain = loaded.into_domain(&engine.settings, time.steady)?;
             engine.domains.insert(domain.name().into(), domain);
+        }
+        // Without models it trains some from what else it knows.
+        if engine.load_models(&models).is_ok() {
+            engine.domains.values_mut().for_each(|domain| domain.models.are_own());
         }
         (engine.next_incident, engine.unwatched) = (next_incident.max(1), unwatched);
         if !time.is_fresh() {

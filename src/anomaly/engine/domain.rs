@@ -8,7 +8,9 @@ use super::alone::Alone;
 use super::distress::{self, Distress};
 use super::failures::Failures;
 use super::intake::{self, Intake};
+use super::judgement::Judgement;
 use super::labels::Labels;
+use super::models::Learner;
 use super::upkeep::CELLS;
 use super::{Present, Settings};
 use crate::anomaly::baseline::level::Level;
@@ -46,11 +48,14 @@ pub struct Domain {
     pub(super) usual: Usual,
     /// When it was taken.
     pub(super) usual_at: Micros,
+    pub(super) models: Learner,
     pub(super) incidents: Incidents,
     pub(super) recent: Recent,
     /// Whom people said to leave alone, and what else they said.
     pub(super) alone: Alone,
     pub(super) labels: Labels,
+    /// Judgements of the last second, where somebody asks for them.
+    pub(super) judged: Option<Vec<Judgement>>,
     /// When it was first seen.
     pub(super) since: Micros,
     /// No surge begins before: after an absence many are new.
@@ -99,6 +104,10 @@ pub struct Recent {
     pub(super) pictures: [VecDeque<Place>; AGES.len()],
     /// Samples of the requests of the last seconds.
     pub(super) cells: VecDeque<Vec<Cell>>,
+    /// Clients of this second that models were asked about.
+    pub(super) asked: usize,
+    /// Findings of this second whose reasons models worked out.
+    pub(super) explained: usize,
     pub(super) random: fastrand::Rng,
 }
 
@@ -114,16 +123,20 @@ impl Domain {
             calm: Memory::default(),
             usual: Usual::default(),
             usual_at: Micros::ZERO,
+            models: Learner::default(),
             incidents: Incidents::default(),
             recent: Recent {
                 active: Vec::new(),
                 born: VecDeque::new(),
                 pictures: Default::default(),
                 cells: VecDeque::from([Vec::new()]),
+                asked: 0,
+                explained: 0,
                 random: fastrand::Rng::with_seed(seed),
             },
             alone: Alone::default(),
             labels: Labels::default(),
+            judged: None,
             since: now,
             no_surge_before: Micros::ZERO,
             ticks: 0,
@@ -276,6 +289,7 @@ impl Recent {
     /// A new second begins.
     fn turn(&mut self) {
         self.active.clear();
+        (self.asked, self.explained) = (0, 0);
         let next = if self.cells.len() == SECONDS { self.cells.pop_front() } else { None };
         let mut next = next.unwrap_or_default();
         next.clear();

@@ -1,6 +1,8 @@
 //! Clients one by one: features against calm clients', and the ladder.
 
 use super::domain::Domain;
+use super::fusion::Fused;
+use super::judgement::Judgement;
 use super::upkeep::{Acting, Finding};
 use super::wording;
 use crate::anomaly::baseline::population::{Strangeness, score};
@@ -40,30 +42,44 @@ impl Domain {
         let warm = self.is_warm(now, acting.settings) && self.usual.is_known();
         let onset = self.surge.as_ref().filter(|surge| surge.attack).map(|surge| surge.onset);
         let dominant = DOMINANT_RATE.max(DOMINANT * self.traffic.requests_level.usual());
-        let active = std::mem::take(&mut self.recent.active);
+        let surge = self.surge.as_ref().map(|surge| surge.onset);
+        let mut active = std::mem::take(&mut self.recent.active);
+        self.busiest_first(&mut active);
+        if let Some(judged) = &mut self.judged {
+            judged.clear();
+        }
         for place in &active {
             let Some(client) = self.clients.get_mut(*place) else { continue };
             let count = std::mem::take(&mut client.in_interval);
             let mut calm = !client.suspected && onset.is_none_or(|onset| client.born < onset);
             if client.requests >= LEAST {
                 let vector = client.vector(now);
-                let strangeness = self.usual.strangeness(&vector);
-                let r = if client.suspected { strangeness.r } else { excused(&strangeness, &vector) };
-                let found = score(r);
-                let client_key = client.key;
+                let features = self.usual.strangeness(&vector);
+                let by_features = if client.suspected { features.r } else { excused(&features, &vector) };
+                // Models do not keep what is new from being learned, or they would never follow a site that changes.
+                calm &= score(by_features) < 0.5;
+                let joined = surge.is_some_and(|onset| client.born >= onset);
+                let by_models = if joined { None } else { self.by_models(*place, &vector, now) };
+                let r = by_features.max(by_models.unwrap_or_default());
+                let fused = Fused { r, features, by_models: r > by_features };
+                let Some(client) = self.clients.get_mut(*place) else { continue };
                 let heavy = f64::from(count) >= dominant;
                 client.heavy = if heavy { client.heavy.saturating_add(1) } else { 0 };
-                let dominates = client.heavy >= DOMINANT_FOR && found >= DOMINANT_SCORE;
-                let strange = found >= acting.settings.policy.flag || dominates;
+                let dominates = client.heavy >= DOMINANT_FOR && fused.score() >= DOMINANT_SCORE;
+                let strange = fused.score() >= acting.settings.policy.flag || dominates;
                 client.strange = if strange { client.strange.saturating_add(1) } else { 0 };
-                calm &= found < 0.5;
+                let mut learned = false;
                 if calm && now - client.learned >= LEARNED_EVERY {
                     client.learned = now;
+                    client.by_models.settle();
                     let since = now - acting.settings.history;
-                    self.calm.population.learn(now, client_key, vector, since);
+                    learned = self.calm.population.learn(now, place.key, vector, since);
+                }
+                if let (Some(judged), Some(who)) = (&mut self.judged, self.clients.who(*place)) {
+                    judged.push(Judgement { subject: who.subject(), vector, by_features, by_models, learned });
                 }
                 if warm && strange {
-                    self.climb(*place, found, &strangeness, &vector, count, acting);
+                    self.climb(*place, &fused, &vector, count, acting);
                 }
             }
             // The beginning of a flood looks calm for a second.
@@ -92,20 +108,12 @@ impl Domain {
     }
 
     /// A strange client: as far up the ladder as it goes.
-    fn climb(
-        &mut self,
-        place: Place,
-        score: f64,
-        strangeness: &Strangeness,
-        vector: &Vector,
-        count: u32,
-        acting: &mut Acting<'_>,
-    ) {
+    fn climb(&mut self, place: Place, fused: &Fused, vector: &Vector, count: u32, acting: &mut Acting<'_>) {
         let now = acting.present.now;
         let Some(client) = self.clients.get(place) else { return };
         let rate = client.recent(now) / 10.0;
         let felt = FELT_RATE.max(FELT * self.traffic.requests_level.usual());
-        let of = |feature: Feature| strangeness.of.get(feature.index()).copied().unwrap_or_default();
+        let of = |feature: Feature| fused.features.of.get(feature.index()).copied().unwrap_or_default();
         let harms = rate_of(vector) >= felt
             || of(Feature::AuthFailures) >= HARM
             || of(Feature::FreshUsers) >= HARM && rate_of(vector) >= FELT_RATE;
@@ -117,22 +125,23 @@ impl Domain {
         let action = open.and_then(|incident| incident.action);
         let goes_on = open.is_some_and(|incident| rate >= AS_BEFORE * incident.rate);
         let standing = Standing {
-            score,
+            score: fused.score(),
             in_a_row: client.strange,
             harms,
-            dominates: client.heavy >= DOMINANT_FOR && score >= DOMINANT_SCORE,
+            dominates: client.heavy >= DOMINANT_FOR && fused.score() >= DOMINANT_SCORE,
             flagged_for: open.map_or(0, |incident| seconds(incident.opened)),
             tightened_for: action.filter(|_| goes_on).map(|action| seconds(action.since)),
         };
         let Some(rung) = rung(&acting.settings.policy, &standing) else { return };
-        let reasons = || wording::of_features(strangeness, vector, &self.usual);
+        let told = if fused.by_models { self.models_reasons(vector, wording::MOST) } else { None };
+        let told = told.unwrap_or_else(|| fused.features.strangest(wording::MOST));
         let finding = Finding {
             about: About::Client(place),
             member: false,
-            score,
+            score: fused.score(),
             requests: u64::from(count),
             rate,
-            reasons: reasons(),
+            reasons: wording::of_features(told, vector, &self.usual),
         };
         let Some(subject) = self.clients.who(place).map(|who| who.subject()) else { return };
         let key = place.key;
@@ -226,9 +235,13 @@ fn rate_of(vector: &Vector) -> f64 {
 /// A lot of traffic is half as strange from a client that has made as much for three minutes. Half only, so that who grows
 /// slowly enough is found, too.
 fn excused(strangeness: &Strangeness, vector: &Vector) -> f64 {
-    let growth = vector.get(Feature::Growth.index()).copied().unwrap_or(f64::NAN);
     let by_volume = strangeness.strangest(1).first().is_some_and(|feature| OF_VOLUME.contains(feature));
-    if by_volume && growth < 2.0 { strangeness.r / 2.0 } else { strangeness.r }
+    if by_volume && is_steady(vector) { strangeness.r / 2.0 } else { strangeness.r }
+}
+
+/// It has been known for three minutes, and has not become faster.
+pub(super) fn is_steady(vector: &Vector) -> bool {
+    vector.get(Feature::Growth.index()).is_some_and(|growth| *growth < 2.0)
 }
 
 impl Incident {

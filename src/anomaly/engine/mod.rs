@@ -16,10 +16,13 @@ pub mod checkpoint;
 mod distress;
 mod domain;
 mod failures;
+mod fusion;
 mod intake;
 mod judge;
+pub mod judgement;
 pub mod labels;
 mod members;
+pub mod models;
 mod shared;
 mod time;
 mod upkeep;
@@ -28,11 +31,13 @@ mod wording;
 
 use std::time::Duration;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use foldhash::fast::FixedState;
 
 use self::domain::Domain;
+use self::models::Models;
 use self::time::Timeline;
 use super::event::Event;
 use super::observation::Observation;
@@ -58,6 +63,9 @@ pub struct Engine {
     next_incident: u64,
     /// What it goes on from, until its first interval ends.
     left: Option<checkpoint::Left>,
+    /// Loaded models of domains that were not seen yet.
+    waiting: BTreeMap<Box<str>, Arc<Models>>,
+    keeps_judgements: bool,
 }
 
 /// What all domains go by.
@@ -117,6 +125,8 @@ impl Engine {
             unwatched: 0,
             next_incident: 1,
             left: None,
+            waiting: BTreeMap::new(),
+            keeps_judgements: false,
         }
     }
 
@@ -167,7 +177,12 @@ impl Engine {
             if self.domains.len() >= self.max_domains {
                 return None;
             }
-            self.domains.insert(name.into(), Domain::new(name, &self.settings, now, SEED));
+            let mut domain = Domain::new(name, &self.settings, now, SEED);
+            domain.judged = self.keeps_judgements.then(Vec::new);
+            if let Some(models) = self.waiting_for(name) {
+                domain.models.load(models, now);
+            }
+            self.domains.insert(name.into(), domain);
         }
         self.domains.get_mut(name)
     }

@@ -20,6 +20,11 @@ pub struct Timeline {
 }
 
 impl Timeline {
+    /// The last steady and wall time; nothing before the first.
+    pub fn last(&self) -> Option<(Micros, Micros)> {
+        (self.steady > Micros::ZERO).then_some((self.steady, self.wall))
+    }
+
     /// The steady time at a wall time.
     pub fn at(&mut self, wall: Micros) -> Micros {
         if self.steady == Micros::ZERO {

@@ -1,7 +1,7 @@
 //! Reasons, in words.
 
 use super::intake::Intake;
-use crate::anomaly::baseline::population::{Strangeness, Usual};
+use crate::anomaly::baseline::population::Usual;
 use crate::anomaly::event::Reason;
 use crate::anomaly::features::list::{Feature, Vector, short};
 use crate::anomaly::features::names::{Id, Names};
@@ -11,11 +11,10 @@ use crate::anomaly::surge::profile::TRAIT_NAMES;
 use crate::core::subject::{Attribute, Subject};
 
 /// Reasons a subject gets at most.
-const MOST: usize = 4;
+pub const MOST: usize = 4;
 
-/// Why a client's own features are strange.
-pub fn of_features(strangeness: &Strangeness, vector: &Vector, usual: &Usual) -> Vec<Reason> {
-    let mut features = strangeness.strangest(MOST);
+/// Why a client is strange: by these features.
+pub fn of_features(mut features: Vec<Feature>, vector: &Vector, usual: &Usual) -> Vec<Reason> {
     if features.is_empty() {
         features.push(Feature::Rate10s);
     }

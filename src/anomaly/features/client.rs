@@ -94,6 +94,38 @@ impl Minute {
     }
 }
 
+/// What models make of a client, as `r`.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ByModels {
+    /// When they were last asked; zero: never.
+    pub asked: Micros,
+    /// What they said.
+    pub present: f32,
+    /// The most since it was last learned from.
+    pub most: f32,
+    /// What is usual of it: the most in the minutes that it was learned from, fading.
+    pub usual: Option<f32>,
+}
+
+impl ByModels {
+    /// Takes what models say now.
+    pub fn take(&mut self, now: Micros, r: f32) {
+        self.asked = now;
+        self.present = r;
+        self.most = self.most.max(r);
+    }
+
+    /// It was calm for a minute and more, so this is what it is like. Moves down slowly, so that who is strange once in some
+    /// minutes is known to be.
+    pub fn settle(&mut self) {
+        if self.asked == Micros::ZERO {
+            return;
+        }
+        self.usual = Some(self.most.max(self.usual.unwrap_or_default() * 0.9));
+        self.most = 0.0;
+    }
+}
+
 /// One client.
 #[derive(Clone, Debug)]
 pub struct Client {
@@ -121,6 +153,8 @@ pub struct Client {
     pub pending: u32,
     /// Seconds in a row in which it made a large part of the usual traffic.
     pub heavy: u8,
+    /// What models make of it.
+    pub by_models: ByModels,
     /// Of an address: users that are no attackers were seen behind it when it was blocked.
     pub shared: bool,
     /// It has an open incident.
@@ -171,6 +205,7 @@ impl Client {
             strange: 0,
             pending: 0,
             heavy: 0,
+            by_models: ByModels::default(),
             shared: false,
             suspected: false,
             learned: Micros::ZERO,

@@ -10,6 +10,7 @@ pub mod ensemble;
 pub mod forest;
 pub mod labels;
 pub mod neighbours;
+pub mod quality;
 pub mod reconstruction;
 pub mod saved;
 pub mod scaling;

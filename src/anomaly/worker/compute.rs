@@ -14,7 +14,7 @@ use super::ruler::{Done, Ruler};
 use super::seat;
 use crate::anomaly::bus::choice::AnyBus;
 use crate::anomaly::bus::{Bus as _, BusError, Checkpoint, Deed, Position};
-use crate::anomaly::engine::Engine;
+use crate::anomaly::engine::{Engine, models};
 use crate::anomaly::event::{Event, Kind};
 use crate::config::anomaly::Anomaly;
 use crate::core::clock::Micros;
@@ -285,8 +285,20 @@ impl Computing {
         Ok((ruler, fold, goes_on))
     }
 
+    /// An engine that knows nothing but the models of the settings.
+    fn begins(&self) -> Engine {
+        let mut engine = Engine::new(&self.settings);
+        if let Some(path) = &self.settings.models_file
+            && let Err(error) = models::file::load(&mut engine, path)
+        {
+            // They were there at the start.
+            tracing::error!("anomaly.models_file: {error}; the anomaly worker begins without");
+        }
+        engine
+    }
+
     fn resume(&self, checkpoint: Option<&Checkpoint>) -> Engine {
-        let Some(checkpoint) = checkpoint else { return Engine::new(&self.settings) };
+        let Some(checkpoint) = checkpoint else { return self.begins() };
         match Engine::resume(&self.settings, &checkpoint.engine) {
             Ok(engine) => {
                 tracing::info!(bytes = checkpoint.engine.len(), "the anomaly worker goes on from a checkpoint");
@@ -294,7 +306,7 @@ impl Computing {
             }
             Err(error) => {
                 tracing::warn!("{error}; the anomaly worker learns anew");
-                Engine::new(&self.settings)
+                self.begins()
             }
         }
     }

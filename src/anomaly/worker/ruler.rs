@@ -4,12 +4,13 @@ use std::collections::HashMap;
 use std::time::Instant;
 
 use bytes::Bytes;
-use tokio::task::{JoinError, spawn_blocking};
+use tokio::task::{JoinError, JoinHandle, spawn_blocking};
 
 use super::beat::Beat;
 use super::status::Status;
 use crate::anomaly::bus::{Deed, Position};
 use crate::anomaly::engine::Engine;
+use crate::anomaly::engine::models::Trained;
 use crate::anomaly::event::{Event, Feedback, Kind};
 use crate::anomaly::observe::batch;
 use crate::core::clock::Micros;
@@ -21,6 +22,8 @@ const MOST_PENDING: usize = 200_000;
 #[derive(Debug)]
 pub struct Ruler {
     engine: Option<Engine>,
+    /// Models that are being trained, on a thread of their own.
+    training: Option<JoinHandle<Trained>>,
     beat: Beat,
     /// Found or done, and not told yet.
     pub pending: Vec<Deed>,
@@ -58,6 +61,7 @@ impl Ruler {
     pub fn new(engine: Engine) -> Self {
         Self {
             engine: Some(engine),
+            training: None,
             beat: Beat::default(),
             pending: Vec::new(),
             observed: Position::START,
@@ -133,6 +137,28 @@ impl Ruler {
             status.clients.set(clients as u64);
             status.incidents.set(incidents as u64);
             self.found(events);
+        }
+        self.train().await
+    }
+
+    /// Puts models in force that have been trained, and has others trained when it is time.
+    async fn train(&mut self) -> Result<(), JoinError> {
+        if let Some(training) = self.training.take_if(|training| training.is_finished()) {
+            // A panic leaves the old models in force; the engine asks again when it has waited for long.
+            match training.await {
+                Ok(trained) => {
+                    if let Some(error) = trained.error() {
+                        tracing::warn!(%error, "models of calm traffic could not be trained");
+                    }
+                    self.work(move |engine, _| engine.trained(trained)).await?;
+                }
+                Err(error) => tracing::error!(%error, "training models failed"),
+            }
+        }
+        if self.training.is_none()
+            && let Some(job) = self.work(|engine, _| engine.training()).await?.flatten()
+        {
+            self.training = Some(spawn_blocking(move || job.run()));
         }
         Ok(())
     }

@@ -1,10 +1,13 @@
 //! `tidegate anomaly`: what the anomaly worker found, what it would make of a log, and logs to try it on.
 
+mod evaluate;
 mod list;
 mod replay;
 mod review;
 mod show;
 mod simulate;
+mod source;
+mod train;
 
 use std::process::ExitCode;
 
@@ -27,6 +30,10 @@ pub enum Command {
     Replay(replay::Args),
     /// Write a log of simulated traffic
     Simulate(simulate::Args),
+    /// Train models on a log of calm traffic
+    Train(train::Args),
+    /// Score the clients of a log by saved models
+    Evaluate(evaluate::Args),
 }
 
 /// Runs the subcommand.
@@ -38,6 +45,8 @@ pub fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Confirm(args) => review::confirm(&args),
         Command::Replay(args) => replay::run(&args),
         Command::Simulate(args) => simulate::run(&args),
+        Command::Train(args) => train::run(&args),
+        Command::Evaluate(args) => evaluate::run(&args),
     }
 }
 

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::anomaly::engine::Engine;
+use crate::anomaly::engine::{Engine, models};
 use crate::anomaly::geo::Databases;
 use crate::cli::descriptor::plain;
 use crate::cli::print;
@@ -106,7 +106,11 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let reader = Reader::open(&args.input, format).with_context(|| format!("--input {name}"))?;
     let reader = reader.with_locate(databases);
     // Who replays wants to see what would have been.
+    let models_file = config.anomaly.models_file.clone();
     let mut engine = Engine::new(&config::anomaly::Anomaly { shadow: false, ..config.anomaly });
+    if let Some(path) = models_file {
+        models::file::load(&mut engine, &path).context("anomaly.models_file")?;
+    }
     let bar = progress_bar(reader.progress().size());
     let started = Instant::now();
     let show = |log: &Ahead| {

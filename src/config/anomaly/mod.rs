@@ -5,6 +5,7 @@ pub mod geo;
 pub mod identities;
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -47,6 +48,8 @@ pub struct Anomaly {
     /// How long findings are kept after they were last seen. `1h` to `3650d`, default `30days`.
     #[serde(with = "duration")]
     pub retention: Duration,
+    /// Models to begin with, as `tidegate anomaly train` writes them. Default: none, until the worker has trained its own.
+    pub models_file: Option<PathBuf>,
     /// What is done.
     pub policy: Policy,
     /// Clients that are never flagged.
@@ -74,6 +77,7 @@ impl Default for Anomaly {
             history: Duration::from_secs(3_600),
             learning_pause: Duration::from_secs(4 * 3_600),
             retention: Duration::from_secs(30 * 86_400),
+            models_file: None,
             policy: Policy::default(),
             allow: Clients::default(),
             protect: Clients::default(),

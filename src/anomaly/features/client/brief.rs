@@ -3,7 +3,7 @@
 use postcard::ser_flavors::Size;
 use serde::{Deserialize, Serialize};
 
-use super::{Client, Minute};
+use super::{ByModels, Client, Minute};
 use crate::anomaly::bounded;
 use crate::anomaly::features::clients::Who;
 use crate::anomaly::features::decay::{Count, Fading};
@@ -154,6 +154,7 @@ impl Client {
             calm: brief.calm,
             behind: brief.behind,
             strange: brief.strange,
+            by_models: ByModels::default(),
             pending: 0,
             heavy: 0,
             shared: brief.shared,
