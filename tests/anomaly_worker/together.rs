@@ -80,6 +80,7 @@ async fn another_takes_the_seat_of_one_that_is_gone_and_what_is_in_force_stays()
     }
     let (leader, follower) = if one.role() == Role::Leader { (one, other) } else { (other, one) };
     let before = follower.about("mallory");
+    eventually("a checkpoint is left", async || leader.worker.status().checkpoint_at.get() > 0).await;
     let began = std::time::Instant::now();
     drop(leader);
     eventually("the other leads", async || follower.role() == Role::Leader).await;

@@ -9,7 +9,7 @@ use super::fold::Fold;
 use super::line::Line;
 use super::note::Waiting;
 use crate::anomaly::bus::choice::AnyBus;
-use crate::anomaly::bus::{Bus as _, BusError, Deed, Position};
+use crate::anomaly::bus::{Bus as _, BusError, Deed, Position, Standing};
 use crate::core::adjustment::set::AdjustmentSet;
 use crate::core::clock::Micros;
 
@@ -29,9 +29,16 @@ pub type PutInForce = Arc<dyn Fn(AdjustmentSet) + Send + Sync>;
 pub async fn run(mut fold: Fold, put: PutInForce, noting: Option<Arc<Waiting>>, line: Line) {
     line.connected().await;
     let (mut bus, mut since) = (line.bus(), None);
+    // What was in force when the shared bus went away: what is done alone ends when it is back.
+    let mut before: Option<Standing> = None;
     let mut next = Instant::now();
     while !line.has_ended() {
         if !Arc::ptr_eq(&bus, &line.bus()) {
+            if Arc::ptr_eq(&bus, &line.shared) {
+                before = Some(fold.standing(Position::START, line.now()));
+            } else if let Some(before) = before.take() {
+                fold.replace(&before);
+            }
             (bus, since) = (line.bus(), None);
         }
         match follow(&bus, &mut since, &mut fold, noting.as_deref(), &line).await {
