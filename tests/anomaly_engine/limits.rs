@@ -95,8 +95,8 @@ fn the_gate_holds_what_would_touch_too_much_and_says_so() {
     let mut settings = enforcing();
     (settings.policy.gate, settings.policy.brake) = (1.0, 1.0);
     assert_eq!(subjects(acts(&watch(&settings, &lines, fine))).len(), 30);
-    // Each has more than a half and less than one per cent of calm traffic, the beginning of its flood included.
-    settings.policy.gate = 0.08;
+    // Each has some 1.4 permille of calm traffic; the beginning of its flood does not count.
+    settings.policy.gate = 0.015;
     let few = watch(&settings, &lines, fine);
     let (limited, held) = (subjects(acts(&few)), held(&few, "all actions would touch"));
     assert!((8..=16).contains(&limited.len()), "{limited:?}");
