@@ -112,7 +112,7 @@ async fn a_flood_is_found_limited_and_let_go() {
     for line in ["tidegate_anomaly_role{role=\"leader\"} 1", "tidegate_anomaly_events_total{kind=\"flag\"} 1"] {
         assert!(metrics.contains(line), "{line}\n{metrics}");
     }
-    println!("a flood was denied {:?} after it was first applied", worker.status().deed_age.get());
+    println!("a deed was in force {} microseconds after it was done", worker.status().deed_age.get());
 
     eventually("it is let go", async || {
         tokio::time::sleep(Duration::from_millis(100)).await;

@@ -182,8 +182,8 @@ impl Computing {
         alone: bool,
         kept: Option<Ruler>,
     ) -> Result<Option<Reign<'_>>, JoinError> {
-        let (mut ruler, mut fold, goes_on) = if alone {
-            (self.begin_alone(kept), Fold::new(self.settings.policy.max_actions), true)
+        let (mut ruler, mut fold, goes_on, stood) = if alone {
+            (self.begin_alone(kept), Fold::new(self.settings.policy.max_actions), true, Position::START)
         } else {
             let mut kept = kept;
             loop {
@@ -203,7 +203,7 @@ impl Computing {
         };
         fold.expire(self.line.now());
         if !alone {
-            let mut missed = self.missed_deeds(bus, &mut ruler, &mut fold).await;
+            let mut missed = self.missed_deeds(bus, &mut ruler, &mut fold, stood).await;
             if goes_on {
                 // What happened is its own doing.
                 missed.retain(|deed| matches!(deed, Deed::Feedback(_)));
@@ -242,8 +242,9 @@ impl Computing {
     }
 
     /// An engine that goes on where the last holder of the seat stopped, and what stands. One that was alone goes on
-    /// itself, unless somebody else had the seat meanwhile; then the last of the three is true.
-    async fn begin_shared(&mut self, kept: &mut Option<Ruler>) -> Result<(Ruler, Fold, bool), BusError> {
+    /// itself, unless somebody else had the seat meanwhile; then the third is true. The last is
+    /// the position of what stands.
+    async fn begin_shared(&mut self, kept: &mut Option<Ruler>) -> Result<(Ruler, Fold, bool, Position), BusError> {
         let bus = Arc::clone(&self.line.shared);
         let standing = readable(bus.standing().await)?;
         let checkpoint = readable(bus.checkpoint().await)?;
@@ -282,7 +283,8 @@ impl Computing {
             }
         };
         self.line.answered();
-        Ok((ruler, fold, goes_on))
+        let stood = standing.map_or(Position::START, |standing| standing.position);
+        Ok((ruler, fold, goes_on, stood))
     }
 
     /// An engine that knows nothing but the models of the settings.
@@ -311,8 +313,10 @@ impl Computing {
         }
     }
 
-    /// What happened since the checkpoint; the fold takes what it has not.
-    async fn missed_deeds(&self, bus: &AnyBus, ruler: &mut Ruler, fold: &mut Fold) -> Vec<Deed> {
+    /// What happened since the checkpoint. The fold takes what happened since what stands was left, which may be longer ago.
+    async fn missed_deeds(&self, bus: &AnyBus, ruler: &mut Ruler, fold: &mut Fold, stood: Position) -> Vec<Deed> {
+        let known = ruler.heard;
+        ruler.heard = known.min(stood);
         let mut missed = Vec::new();
         loop {
             match bus.deeds(ruler.heard, Duration::ZERO).await {
@@ -321,10 +325,12 @@ impl Computing {
                     if part.items.is_empty() {
                         return missed;
                     }
-                    for (_, deed) in part.items {
+                    for (position, deed) in part.items {
                         // Again what it has is the same in the end.
                         fold.apply(&deed);
-                        missed.push(deed);
+                        if position > known {
+                            missed.push(deed);
+                        }
                     }
                 }
                 Err(error) => {
