@@ -2,6 +2,7 @@
 
 use super::Settings;
 use super::domain::Domain;
+use super::shared::{OF_ANONYMOUS, shared_key};
 use super::upkeep::{Acting, Finding};
 use super::wording;
 use crate::anomaly::baseline::population::score;
@@ -10,6 +11,7 @@ use crate::anomaly::features::names::OTHER;
 use crate::anomaly::incidents::{About, Action};
 use crate::anomaly::policy::cover::{self, Cell, Chosen, Group};
 use crate::anomaly::policy::{Rung, limit};
+use crate::anomaly::surge::arrivals::Arrivals;
 use crate::anomaly::surge::profile::Profile;
 use crate::anomaly::surge::{LEAST_CLIENTS, Surge};
 use crate::core::adjustment::Effect;
@@ -58,7 +60,10 @@ impl Domain {
         let profiles: Vec<Profile> =
             places.iter().filter_map(|place| self.clients.get(*place)).map(|client| client.profile).collect();
         let seconds = (now - surge.onset).as_duration().as_secs_f64();
-        let expected = self.traffic.new_level.usual().max(season) * seconds;
+        let usual = self.traffic.new_level.usual().max(season);
+        let expected = usual * seconds;
+        let births = self.recent.born.iter().map(|(at, _)| *at).filter(|at| *at >= surge.onset);
+        surge.note_arrivals(Arrivals::new(surge.onset, now, births, usual));
         surge.look(&self.calm.profiles, &profiles, expected, acting.settings.policy.gate * TOLERATED);
         if surge.attack {
             #[expect(clippy::cast_precision_loss, reason = "a number of clients")]
@@ -89,11 +94,13 @@ impl Domain {
         let Some(client) = self.clients.get(place) else { return };
         let now = acting.present.now;
         let (profile, requests, suspected) = (client.profile, client.in_interval, client.suspected);
-        let evidence = surge.member(&profile);
+        let born = client.born;
+        let evidence = surge.member(&profile, born);
         let Some(evidence) = evidence else {
-            let cleared = suspected && surge.is_cleared(&profile);
+            let cleared = suspected && surge.is_cleared(&profile, born);
             if cleared && self.incidents.get(place.key).is_some_and(|incident| incident.member) {
                 self.release(place.key, acting);
+                self.release(shared_key(OF_ANONYMOUS, place.key), acting);
             }
             return;
         };
@@ -131,7 +138,8 @@ impl Domain {
             let Some(user) = self.clients.get(*place).filter(|client| client.behind != 0 && !client.suspected) else {
                 continue;
             };
-            let blocked = self.incidents.get(user.behind).is_some_and(|incident| incident.member);
+            let blocked =
+                self.incidents.get(user.behind).is_some_and(|incident| incident.member && incident.action.is_some());
             if blocked && !shared.contains(&user.behind) {
                 shared.push(user.behind);
             }
@@ -149,7 +157,8 @@ impl Domain {
         let now = acting.present.now;
         let policy = &acting.settings.policy;
         let touches = self.own_share(place, now).min(1e-9) + self.share_behind(place, now);
-        let shared = self.clients.get(place).is_some_and(|client| client.shared);
+        let shared =
+            self.clients.get(place).is_some_and(|client| client.shared || client.of_users.at(now, 3_600.0) > 0.0);
         if shared || touches > policy.gate / 20.0 {
             if self.own_share(place, now) <= policy.gate / 20.0 {
                 self.block_anonymous(place, acting);
@@ -171,7 +180,7 @@ impl Domain {
             let Some(place) = self.clients.find(cell.client) else { return false };
             let Some(client) = self.clients.get(place) else { return false };
             client.born >= surge.onset
-                && surge.member(&client.profile).is_some()
+                && surge.member(&client.profile, client.born).is_some()
                 && !limited.iter().any(|group| group.has(&cell.values))
         };
         let attack: Vec<Cell> = self.recent.cells.iter().flatten().filter(is_new).copied().collect();

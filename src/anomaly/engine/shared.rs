@@ -27,6 +27,8 @@ const MOST: f64 = 0.25;
 /// second.
 const BEFORE: u64 = 10;
 const KEPT: u64 = 16;
+/// All that names no user.
+pub(super) const OF_ANONYMOUS: Group = Group([0, 0, 0, 0, ANONYMOUS]);
 
 impl Domain {
     /// Limits what the requests of a strange address have in common, and calm ones from there have not; whether there is
@@ -79,7 +81,7 @@ impl Domain {
     pub(super) fn block_anonymous(&mut self, place: Place, acting: &mut Acting<'_>) {
         let Some(reasons) = self.incidents.get(place.key).map(|incident| incident.reasons.clone()) else { return };
         let touches = self.own_share(place, acting.present.now);
-        self.limit_shared(place, Group([0, 0, 0, 0, ANONYMOUS]), (Effect::Block, touches), reasons, acting);
+        self.limit_shared(place, OF_ANONYMOUS, (Effect::Block, touches), reasons, acting);
     }
 
     fn limit_shared(

@@ -117,6 +117,12 @@ impl Contrast {
         Evidence { who_and_how: who + how, all: who + how + what + self.prior }
     }
 
+    /// The log odds of a new client to belong to the surplus.
+    #[must_use]
+    pub const fn prior(&self) -> f64 {
+        self.prior
+    }
+
     fn weights(&self, stage: usize, which: usize) -> &Weights {
         static NONE: Weights = Weights(Vec::new());
         stage.checked_sub(1).and_then(|age| self.traits.get(age * TRAITS + which)).unwrap_or(&NONE)

@@ -5,11 +5,13 @@
 //! strange in who they are and how they behave; what they ask for does not count, as a crowd asks for the same, too. In
 //! an attack, the clients are told apart by all evidence, at thresholds that hardly any calm client reaches.
 
+pub mod arrivals;
 pub mod contrast;
 pub mod profile;
 
 use std::collections::VecDeque;
 
+use arrivals::Arrivals;
 use contrast::{Contrast, Evidence};
 use profile::{AGES, Profile};
 use serde::{Deserialize, Serialize};
@@ -83,6 +85,8 @@ pub struct Surge {
     /// The share of the new clients that would not be there in calm times.
     pub surplus: f64,
     #[serde(skip)]
+    arrivals: Arrivals,
+    #[serde(skip)]
     contrast: Contrast,
     #[serde(skip)]
     thresholds: [Thresholds; AGES.len() + 1],
@@ -110,6 +114,7 @@ impl Surge {
             attack: false,
             alive: now,
             surplus: 0.0,
+            arrivals: Arrivals::default(),
             contrast: Contrast::default(),
             thresholds: Default::default(),
             in_a_row: 0,
@@ -120,6 +125,11 @@ impl Surge {
     #[must_use]
     pub fn is_sound(&self, now: Micros) -> bool {
         self.onset <= now && self.alive <= now && (0.0..1.0).contains(&self.surplus) && self.in_a_row < u32::MAX / 2
+    }
+
+    /// Takes note of when its clients came.
+    pub fn note_arrivals(&mut self, arrivals: Arrivals) {
+        self.arrivals = arrivals;
     }
 
     /// Looks at the clients that are new since its onset, where `expected` would have come in calm times; of calm ones,
@@ -157,25 +167,26 @@ impl Surge {
             .any(|(stage, thresholds)| self.contrast.evidence(profile, stage).who_and_how >= thresholds.who_and_how)
     }
 
-    /// Whether a client that is new since the onset belongs to the attack, and the evidence.
+    /// Whether a client that came since the onset belongs to the attack, and the evidence.
     #[must_use]
-    pub fn member(&self, profile: &Profile) -> Option<Evidence> {
-        self.beyond(profile).filter(|(_, beyond)| self.attack && *beyond >= 0.0).map(|(evidence, _)| evidence)
+    pub fn member(&self, profile: &Profile, born: Micros) -> Option<Evidence> {
+        self.beyond(profile, born).filter(|(_, beyond)| self.attack && *beyond >= 0.0).map(|(evidence, _)| evidence)
     }
 
     /// Whether a client that was taken for a member is none: the evidence has to fall somewhat below the threshold.
     #[must_use]
-    pub fn is_cleared(&self, profile: &Profile) -> bool {
-        self.beyond(profile).is_some_and(|(_, beyond)| beyond < -HYSTERESIS)
+    pub fn is_cleared(&self, profile: &Profile, born: Micros) -> bool {
+        self.beyond(profile, born).is_some_and(|(_, beyond)| beyond < -HYSTERESIS)
     }
 
     /// The evidence, and how far it is beyond the threshold: of the latest picture that there are enough calm clients to
-    /// hold it against.
-    fn beyond(&self, profile: &Profile) -> Option<(Evidence, f64)> {
+    /// hold it against. Thresholds are for the surplus of the whole surge: who came when it was less needs more.
+    fn beyond(&self, profile: &Profile, born: Micros) -> Option<(Evidence, f64)> {
         let mut known = self.thresholds.iter().enumerate().take(profile.stage() + 1);
         let (stage, thresholds) = known.rfind(|(_, thresholds)| thresholds.all.is_finite())?;
         let evidence = self.contrast.evidence(profile, stage);
-        Some((evidence, evidence.all - thresholds.all))
+        let odds = self.arrivals.odds(born).map_or(0.0, |odds| odds - self.contrast.prior());
+        Some((evidence, evidence.all - thresholds.all + odds.min(0.0)))
     }
 
     /// What the evidence about a client is made of.

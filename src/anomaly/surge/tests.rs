@@ -55,7 +55,7 @@ fn a_crowd_is_no_attack_even_if_all_land_on_one_page() {
         let crowd: Vec<_> = (0..2_000).map(|index| visitor(&mut random, index % 10 < 8)).collect();
         let surge = look(&calm, &crowd, 200.0);
         assert!(!surge.attack, "seed {seed}");
-        assert!(crowd.iter().all(|profile| surge.member(profile).is_none()));
+        assert!(crowd.iter().all(|profile| surge.member(profile, Micros::ZERO).is_none()));
     }
 }
 
@@ -72,7 +72,8 @@ fn attackers_are_told_from_visitors() {
             let surge = look(&calm, &all, 400.0);
             assert!(surge.attack, "seed {seed}");
             let members = |profiles: &[Profile]| {
-                profiles.iter().filter(|profile| surge.member(profile).is_some()).count() as f64 / profiles.len() as f64
+                profiles.iter().filter(|profile| surge.member(profile, Micros::ZERO).is_some()).count() as f64
+                    / profiles.len() as f64
             };
             assert!(members(&attackers) > least, "seed {seed}, overlap {overlap}: {}", members(&attackers));
             assert!(members(&visitors) <= 0.03, "seed {seed}, overlap {overlap}: {}", members(&visitors));
