@@ -9,7 +9,7 @@ use anyhow::Context as _;
 
 use super::source::Source;
 use crate::anomaly::engine::Engine;
-use crate::anomaly::engine::models::{LEAST, Models, TrainingJob, save, usual_values};
+use crate::anomaly::engine::models::{LEAST, Models, TrainingJob, counted, save, usual_values};
 use crate::anomaly::event::Kind;
 use crate::anomaly::features::list::{COUNT, Feature, Vector, short};
 use crate::cli::print;
@@ -129,6 +129,6 @@ fn alone(models: &Models, feature: Feature, nearly_all: f64, flag: f64) -> Optio
         if let Some(place) = vector.get_mut(feature.index()) {
             *place = *value;
         }
-        models.score(&vector) >= flag
+        counted(models.rarity(&vector)) >= flag
     })
 }

@@ -78,12 +78,6 @@ impl Models {
         (3.0 * fused / (1.0 - fused).max(f64::EPSILON)).clamp(0.0, 300.0)
     }
 
-    /// The score that they give it by themselves, 0 to 1, with what it costs to look twice taken off.
-    #[must_use]
-    pub fn score(&self, vector: &Vector) -> f64 {
-        score(self.rarity(vector) - PENALTY)
-    }
-
     /// The features that make it strange, the strongest first; those that explain at least a tenth.
     #[must_use]
     pub fn reasons(&self, vector: &Vector, most: usize) -> Vec<Feature> {
@@ -94,6 +88,12 @@ impl Models {
         found.sort_by(|a, b| b.1.total_cmp(&a.1));
         found.into_iter().take(most).map(|(feature, _)| feature).collect()
     }
+}
+
+/// The score of a rarity among models as the engine counts it: with what it costs to look twice taken off.
+#[must_use]
+pub fn counted(rarity: f64) -> f64 {
+    score(rarity - PENALTY)
 }
 
 /// What training takes. It owns all of it, so that it may be run on any thread.
