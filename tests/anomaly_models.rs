@@ -26,7 +26,7 @@ fn models_are_trained_evaluated_and_begun_with() {
     let text = |name: &str| path(name).to_str().unwrap().to_owned();
     simulate(&path("calm.jsonl"), "calm", "1001", "15m");
     simulate(&path("short.jsonl"), "calm", "1001", "1m");
-    simulate(&path("attack.jsonl"), "credential-stuffing", "1002", "4m");
+    simulate(&path("attack.jsonl"), "single-source-flood", "1002", "3m");
 
     // Too little to learn from.
     let (code, _, errors) = anomaly(&["train", "--input", &text("short.jsonl"), "--output", &text("models.bin")]);
@@ -48,7 +48,7 @@ fn models_are_trained_evaluated_and_begun_with() {
     assert_eq!(code, 0, "{errors}");
     let auc = told.split("ROC AUC ").nth(1).and_then(|rest| rest.split(',').next()).unwrap().parse::<f64>().unwrap();
     assert!(auc > 0.9, "{told}");
-    for needed in ["average precision", "credential_stuffing", "legit", "flag 0.6"] {
+    for needed in ["average precision", "single_source_flood", "legit", "flag 0.6"] {
         assert!(told.contains(needed), "{needed} is not in\n{told}");
     }
     // Without labels the strangest are told.
@@ -56,7 +56,7 @@ fn models_are_trained_evaluated_and_begun_with() {
     std::fs::write(path("unlabelled.jsonl"), unlabelled).unwrap();
     let (code, told, errors) = evaluate("unlabelled.jsonl");
     assert_eq!(code, 0, "{errors}");
-    assert!(told.contains("the strangest:") && told.contains("auth_failures"), "{told}");
+    assert!(told.contains("the strangest:") && told.contains("rate_10s"), "{told}");
 
     // A replay begins with them, and refuses what is damaged.
     let settings = format!("anomaly:\n  models_file: {}\n", text("models.bin"));

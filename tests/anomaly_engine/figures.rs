@@ -185,7 +185,7 @@ fn line(record: &Record) -> Line {
         method: record.method,
         path: text(&record.path),
         agent: text(&record.user_agent),
-        country: *record.country.as_bytes().first_chunk().unwrap(),
+        country: record.country.as_bytes().first_chunk().copied().unwrap_or_default(),
         status: record.status,
         bytes: record.bytes,
         attack: record.label != LEGIT,

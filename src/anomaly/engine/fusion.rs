@@ -21,7 +21,7 @@ const MOST_ASKED: usize = 20_000;
 const MOST_REASONS: usize = 16;
 
 /// Who looks twice, at features and by models, finds more; and beyond its training vectors a model's tail is a guess.
-pub(super) const PENALTY: f64 = 2.0;
+pub(super) const PENALTY: f64 = 3.0;
 /// What models make of `r` at most: enough for a flag; limits take what features say.
 const MOST: f64 = 6.5;
 

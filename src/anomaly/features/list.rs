@@ -108,6 +108,12 @@ impl Feature {
         self.described().0
     }
 
+    /// Whether it is a part of a whole, 0 to 1.
+    #[must_use]
+    pub const fn is_share(self) -> bool {
+        self.described().2
+    }
+
     /// A sentence about its present and usual value.
     #[must_use]
     pub fn text(self, present: f64, usual: f64) -> String {

@@ -6,8 +6,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use super::source::{Labels, Source, is_attack};
+use crate::anomaly::baseline::population::score;
 use crate::anomaly::engine::Engine;
-use crate::anomaly::engine::models::{self, Models};
+use crate::anomaly::engine::models::{self, Models, counted};
 use crate::anomaly::features::list::Vector;
 use crate::anomaly::model::quality::{average_precision, roc_auc};
 use crate::cli::descriptor::plain;
@@ -24,8 +25,8 @@ const REASONS: usize = 3;
 ///
 /// Each client counts with its strangest second. With labels (`"label": "legit"`, anything else is an attack) it tells
 /// how well scores tell the kinds apart, and how many clients of each label reach the policy's thresholds; without, how
-/// scores are distributed and which clients are the strangest, and why. In the worker, models are one of two views, and by
-/// themselves do no more than flag.
+/// scores are distributed and which clients are the strangest, and why. Thresholds are held against what the worker
+/// makes of a score, which is less: models are its second look, and do no more than flag by themselves.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Examples:
@@ -44,7 +45,8 @@ pub struct Args {
 
 /// A client's strangest second.
 struct Strangest {
-    score: f64,
+    /// One in `10^rarity` calm vectors is as strange.
+    rarity: f64,
     vector: Vector,
 }
 
@@ -56,11 +58,11 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let mut clients: HashMap<Subject, Strangest> = HashMap::new();
     let read = args.source.read(&mut engine, |engine, _| {
         for judgement in engine.judgements() {
-            let score = models.score(&judgement.vector);
+            let rarity = models.rarity(&judgement.vector);
             let known = clients.get_mut(&judgement.subject);
-            let found = Strangest { score, vector: judgement.vector };
+            let found = Strangest { rarity, vector: judgement.vector };
             match known {
-                Some(known) if known.score >= score => {}
+                Some(known) if known.rarity >= rarity => {}
                 Some(known) => *known = found,
                 None => drop(clients.insert(judgement.subject.clone(), found)),
             }
@@ -77,7 +79,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         let _ = writeln!(text, "lines that cannot be read: {}", read.bad);
     }
     let mut clients: Vec<(Subject, Strangest)> = clients.into_iter().collect();
-    clients.sort_by(|a, b| b.1.score.total_cmp(&a.1.score).then_with(|| a.0.to_string().cmp(&b.0.to_string())));
+    clients.sort_by(|a, b| b.1.rarity.total_cmp(&a.1.rarity).then_with(|| a.0.to_string().cmp(&b.0.to_string())));
     if read.labels.is_empty() {
         distribution(&mut text, &clients);
         strangest(&mut text, &clients, &models);
@@ -102,12 +104,12 @@ fn load(args: &Args) -> anyhow::Result<Models> {
 }
 
 fn by_label(text: &mut String, clients: &[(Subject, Strangest)], labels: &Labels, policy: &Policy) {
-    let labelled = |(subject, found): &(Subject, Strangest)| Some((labels.get(subject)?.to_owned(), found.score));
+    let labelled = |(subject, found): &(Subject, Strangest)| Some((labels.get(subject)?.to_owned(), found.rarity));
     let mut of: BTreeMap<String, Vec<f64>> = BTreeMap::new();
-    for (label, score) in clients.iter().filter_map(labelled) {
-        of.entry(label).or_default().push(score);
+    for (label, rarity) in clients.iter().filter_map(labelled) {
+        of.entry(label).or_default().push(rarity);
     }
-    let scores = of.iter().flat_map(|(label, scores)| scores.iter().map(|score| (*score, is_attack(label))));
+    let scores = of.iter().flat_map(|(label, scores)| scores.iter().map(|rarity| (*rarity, is_attack(label))));
     let scores: Vec<(f64, bool)> = scores.collect();
     match (roc_auc(&scores), average_precision(&scores)) {
         (Some(auc), Some(precision)) => {
@@ -128,10 +130,10 @@ fn by_label(text: &mut String, clients: &[(Subject, Strangest)], labels: &Labels
     );
     for (label, scores) in &of {
         let reach = |threshold: f64| {
-            let count = scores.iter().filter(|score| **score >= threshold).count();
+            let count = scores.iter().filter(|rarity| counted(**rarity) >= threshold).count();
             format!("{count} ({:.1} %)", 100.0 * count as f64 / scores.len() as f64)
         };
-        let median = scores.get(scores.len() / 2).copied().unwrap_or_default();
+        let median = score(scores.get(scores.len() / 2).copied().unwrap_or_default());
         let _ = writeln!(
             text,
             "{:22}{:>9}{median:>9.2}{:>16}{:>16}{:>16}",
@@ -150,7 +152,7 @@ fn distribution(text: &mut String, clients: &[(Subject, Strangest)]) {
     {
         let at = (clients.len() as f64 * share) as usize;
         if let Some((_, found)) = clients.get(at) {
-            let _ = write!(text, " {name} {:.2}", found.score);
+            let _ = write!(text, " {name} {:.2}", score(found.rarity));
         }
     }
     text.push('\n');
@@ -164,6 +166,6 @@ fn strangest(text: &mut String, clients: &[(Subject, Strangest)], models: &Model
             format!("{} {}", feature.name(), crate::anomaly::features::list::short(present))
         });
         let reasons = reasons.collect::<Vec<_>>().join(", ");
-        let _ = writeln!(text, "  {:.2}  {:40} {reasons}", found.score, plain(&subject.to_string()));
+        let _ = writeln!(text, "  {:.2}  {:40} {reasons}", score(found.rarity), plain(&subject.to_string()));
     }
 }

@@ -9,7 +9,7 @@ use anyhow::Context as _;
 
 use super::source::Source;
 use crate::anomaly::engine::Engine;
-use crate::anomaly::engine::models::{LEAST, Models, TrainingJob, save, usual_values};
+use crate::anomaly::engine::models::{LEAST, Models, TrainingJob, counted, save, usual_values};
 use crate::anomaly::event::Kind;
 use crate::anomaly::features::list::{COUNT, Feature, Vector, short};
 use crate::cli::print;
@@ -121,13 +121,14 @@ fn describe(text: &mut String, models: &Models, usual: &[(Feature, [f64; 3])], f
 
 /// The least value beyond what nearly all have at which this feature alone makes a client strange enough.
 fn alone(models: &Models, feature: Feature, nearly_all: f64, flag: f64) -> Option<f64> {
+    let most = if feature.is_share() { 1.0 } else { f64::INFINITY };
+    let value = |step: u32| nearly_all.max(0.01) * 1.2_f64.powf(f64::from(step));
     feature.judged()?;
-    let value = |step: u32| (nearly_all.max(0.01)) * 1.2_f64.powf(f64::from(step));
-    (0..60).map(value).find(|value| {
+    (0..60).map(value).chain([most]).filter(|value| value.is_finite() && *value <= most).find(|value| {
         let mut vector = [f64::NAN; COUNT];
         if let Some(place) = vector.get_mut(feature.index()) {
             *place = *value;
         }
-        models.score(&vector) >= flag
+        counted(models.rarity(&vector)) >= flag
     })
 }

@@ -79,23 +79,22 @@ impl Models {
         (3.0 * fused / (1.0 - fused).max(f64::EPSILON)).clamp(0.0, 300.0)
     }
 
-    /// The score that they give it by themselves, 0 to 1, with what it costs to look twice taken off.
-    #[must_use]
-    pub fn score(&self, vector: &Vector) -> f64 {
-        score(self.rarity(vector) - PENALTY)
-    }
-
     /// The features that make it strange, the strongest first; those that explain at least a tenth.
     #[must_use]
     pub fn reasons(&self, vector: &Vector, most: usize) -> Vec<Feature> {
-        ranked(self.ensemble.explain(&row(vector)).into_iter(), LEAST_SHARE, most)
+        let shares = self.ensemble.explain(&row(vector));
+        let known = |feature: &Feature| vector.get(feature.index()).is_some_and(|value| value.is_finite());
+        let mut found: Vec<(Feature, f64)> = rows::features().zip(shares).collect();
+        found.retain(|(feature, share)| *share > LEAST_SHARE && known(feature));
+        found.sort_by(|a, b| b.1.total_cmp(&a.1));
+        found.into_iter().take(most).map(|(feature, _)| feature).collect()
     }
 }
 
-fn ranked(values: impl Iterator<Item = f64>, least: f64, most: usize) -> Vec<Feature> {
-    let mut found: Vec<(Feature, f64)> = rows::features().zip(values).filter(|(_, value)| *value > least).collect();
-    found.sort_by(|a, b| b.1.total_cmp(&a.1));
-    found.into_iter().take(most).map(|(feature, _)| feature).collect()
+/// The score of a rarity among models as the engine counts it: with what it costs to look twice taken off.
+#[must_use]
+pub fn counted(rarity: f64) -> f64 {
+    score(rarity - PENALTY)
 }
 
 /// What training takes. It owns all of it, so that it may be run on any thread.
