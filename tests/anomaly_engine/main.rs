@@ -1,5 +1,6 @@
 //! The anomaly engine on the traffic of a small world.
 
+mod covers;
 mod faults;
 mod figures;
 mod goals;
