@@ -1,4 +1,4 @@
-//! How many instructions do a match and a memory check take? Counted under callgrind, so the figures repeat on the
+//! How many instructions do a match, a memory check and a whole decision take? Counted under callgrind, so the figures repeat on the
 //! noisiest machine; the bounds stand here, and exceeding one fails the run.
 //!
 //! `cargo bench --bench instructions` needs valgrind and `gungraun-runner` of the same version as the library.
@@ -13,6 +13,7 @@ use std::task::{Context, Poll, Waker};
 use gungraun::prelude::*;
 use gungraun::{Callgrind, EventKind, LibraryBenchmarkConfig};
 use smallvec::smallvec;
+use support::deciding::Deciding;
 use tidegate::core::clock::{ManualClock, Micros};
 use tidegate::core::descriptor::{Entry, Operation};
 use tidegate::core::limit::{Algorithm, Limit};
@@ -104,6 +105,18 @@ fn check_in_memory((store, limit): Store) -> Store {
     (store, limit)
 }
 
+// The whole of a decision but for its connection, without and with what an observation adds.
+#[library_benchmark]
+#[bench::not_observed(args = (Deciding::new(false)), config = bound(9_000))]
+#[bench::observed(args = (Deciding::new(true)), config = bound(10_000))]
+fn decide(deciding: Deciding) -> Deciding {
+    for _ in 0..CALLS {
+        deciding.decide();
+    }
+    deciding
+}
+
 library_benchmark_group!(name = matching, benchmarks = [match_exact_value, match_second_level, match_wildcard]);
 library_benchmark_group!(name = checking, benchmarks = [check_in_memory]);
-main!(library_benchmark_groups = [matching, checking]);
+library_benchmark_group!(name = deciding, benchmarks = [decide]);
+main!(library_benchmark_groups = [matching, checking, deciding]);

@@ -18,6 +18,7 @@
 //! `-- --scenario live` changes rules in Postgres through the API of three replicas (`--changes N`), and `-- --scenario
 //! million` does so among a million rules; both start a PostgreSQL (Debian package `postgresql`).
 //! `-- --scenario authz` asks by external authorization, beside a tonic server that authorizes everything.
+//! `-- --scenario observed` has somebody read observations, in turn with nobody.
 //! `-- --scenario reload` replaces a file of 100 000 rules while the server is under full load.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 #![allow(clippy::duplicate_mod, reason = "both kinds of servers need ports and certificates")]
@@ -34,6 +35,7 @@ mod direct;
 mod driver;
 mod live;
 mod load;
+mod observed;
 mod question;
 mod redis;
 mod reload;
@@ -81,7 +83,10 @@ fn main() -> ExitCode {
         Some("live") => live::run(&options),
         Some("million") => live::million(&options),
         Some("authz") => authz::run(&options),
-        Some(other) => panic!("no scenario {other}; there are workers, reload, redis, live, million and authz"),
+        Some("observed") => observed::run(&options),
+        Some(other) => {
+            panic!("no scenario {other}; there are workers, reload, redis, live, million, authz and observed")
+        }
     }
     ExitCode::SUCCESS
 }

@@ -97,7 +97,7 @@ pub fn cpu_us(process: u32) -> u64 {
 pub struct Metrics(String);
 
 impl Metrics {
-    /// The value of a series without labels; 0 when there is none.
+    /// The value of a series, with its labels as they are written; 0 when there is none.
     pub fn get(&self, name: &str) -> f64 {
         let line = self.0.lines().find(|line| line.split(' ').next() == Some(name));
         line.and_then(|line| line.rsplit(' ').next()?.parse().ok()).unwrap_or_default()
@@ -152,7 +152,7 @@ async fn answer_ok() {
 }
 
 /// The real server: `BENCH_WORKERS` workers (1), the rules in `BENCH_RULES` (10 000 in five domains); with the section of
-/// the scenario `authz`, if asked for.
+/// the scenario `authz`, if asked for. With `BENCH_OBSERVED`, somebody reads observations.
 fn tidegate(authz: bool) {
     let variable = |name: &str| std::env::var(name).ok();
     let (directory, lists) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
@@ -179,6 +179,15 @@ fn tidegate(authz: bool) {
         config.rules.paths = vec![rules];
     }
     let running = tidegate::server::start(config).unwrap();
+    if variable("BENCH_OBSERVED").is_some() {
+        let mut reader = running.context.observations.read().unwrap();
+        std::thread::spawn(move || {
+            loop {
+                reader.drain(|observation| _ = std::hint::black_box(observation));
+                std::thread::sleep(std::time::Duration::from_millis(100));
+            }
+        });
+    }
     let grpc = running.grpc_address.unwrap();
     println!("{} {} {}", grpc.port(), running.admin_address.port(), running.http_address.port());
     std::io::stdout().flush().unwrap();

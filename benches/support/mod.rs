@@ -1,6 +1,8 @@
 //! Rule sets that the benchmarks share.
 #![allow(dead_code, missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
+pub mod deciding;
+
 use std::fmt::Write as _;
 
 use tidegate::core::clock::Micros;

@@ -3,8 +3,10 @@
 use super::Context;
 use crate::anomaly::observation::{Observation, Outcome};
 use crate::core::client::Client;
+use crate::core::clock::Micros;
 use crate::core::decision::Decision;
 use crate::core::descriptor::{Operation, Request};
+use crate::core::identity::Keys;
 
 impl Context {
     /// Whether it is worth finding out who a request is from: an adjustment may concern it, or somebody observes.
@@ -28,29 +30,43 @@ impl Context {
         if self.access_logs.tell_of(&domain.name) {
             return;
         }
-        let charges = decision.statuses.iter().filter_map(|status| match status.operation {
-            Operation::Charge(hits) => Some(hits),
-            Operation::Refund(_) => None,
-        });
-        // What only gives back is no request of a client's.
-        let Some(hits) = charges.max() else { return };
         let keys = self.limiter.options().identities.of(&domain.name);
-        let Client { user, address, method, path, user_agent, country, asn } = keys.client(request);
-        self.observations.record(&Observation {
-            at: self.limiter.wall(),
-            domain: &domain.name,
-            user,
-            address,
-            method,
-            path,
-            user_agent,
-            country,
-            asn,
-            status: None,
-            bytes: None,
-            duration: None,
-            hits,
-            outcome: Outcome::of(decision),
-        });
+        if let Some(observation) = of_decision(request, decision, &domain.name, keys, self.limiter.wall()) {
+            self.observations.record(&observation);
+        }
     }
+}
+
+/// What a decision shows of its request, which came at the wall time `at`; nothing, if it only gives back.
+#[must_use]
+pub fn of_decision<'a, 'r: 'a>(
+    request: &Request<'r>,
+    decision: &Decision<'_>,
+    domain: &'a str,
+    keys: &Keys,
+    at: Micros,
+) -> Option<Observation<'a>> {
+    let charges = decision.statuses.iter().filter_map(|status| match status.operation {
+        Operation::Charge(hits) => Some(hits),
+        Operation::Refund(_) => None,
+    });
+    // What only gives back is no request of a client's.
+    let hits = charges.max()?;
+    let Client { user, address, method, path, user_agent, country, asn } = keys.client(request);
+    Some(Observation {
+        at,
+        domain,
+        user,
+        address,
+        method,
+        path,
+        user_agent,
+        country,
+        asn,
+        status: None,
+        bytes: None,
+        duration: None,
+        hits,
+        outcome: Outcome::of(decision),
+    })
 }

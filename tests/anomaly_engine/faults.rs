@@ -1,6 +1,6 @@
 //! What the engine does when things are not as they should be; and what the settings hold back.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr};
 
 use tidegate::anomaly::engine::Engine;
@@ -133,6 +133,27 @@ fn a_flood_from_a_shared_address_leaves_its_users_alone() {
     assert!(!acts.is_empty() && acts.iter().all(|event| of_address(&event.subject)), "{:#?}", found.events);
     assert!(found.acted.unwrap() < 5.0);
     assert_eq!(found.adjusted_share(), 0.0);
+}
+
+/// There are more attackers than places, so all of them give way to others, and come back, while they are blocked.
+#[test]
+fn who_gave_way_and_comes_back_is_not_blocked_again() {
+    let settings = Anomaly { max_clients: 1_500, ..enforcing() };
+    let shape = Shape {
+        sources: 3_000,
+        gap: 5.0,
+        overlap: 0.5,
+        begins: 120.0,
+        ends: 160.0,
+        span: 165.0,
+        ..Shape::of(Attack::DistributedFlood, 605)
+    };
+    let mut times: HashMap<u64, usize> = HashMap::new();
+    for event in run(shape, &settings).events {
+        *times.entry(event.incident).or_default() += usize::from(matches!(event.kind, Kind::Block { .. }));
+    }
+    assert!(times.len() > 1_500, "{}", times.len());
+    assert!(times.values().all(|times| *times <= 1), "{:?}", times.values().max());
 }
 
 #[test]

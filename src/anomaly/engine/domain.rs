@@ -22,7 +22,7 @@ use crate::anomaly::features::client::Seen;
 use crate::anomaly::features::clients::{Clients, Place, Who};
 use crate::anomaly::features::decay::Count;
 use crate::anomaly::features::walk::Walk;
-use crate::anomaly::incidents::Incidents;
+use crate::anomaly::incidents::{About, Incidents};
 use crate::anomaly::observation::Observation;
 use crate::anomaly::policy::cover::Cell;
 use crate::anomaly::surge::profile::{AGES, LEARNED};
@@ -185,6 +185,11 @@ impl Domain {
         let Some(client) = self.clients.get_mut(place) else { return };
         if client.requests == 0 {
             client.born = seen.now;
+            // It gave way to others while its incident went on, and comes back.
+            if let Some(incident) = self.incidents.get_mut(place.key).filter(|incident| incident.place().is_some()) {
+                incident.about = About::Client(place);
+                client.suspected = true;
+            }
             // Users that an address makes up are not new clients of their own, too.
             if named || !seen.fresh_user {
                 self.traffic.new += 1.0;

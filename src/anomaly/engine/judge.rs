@@ -188,11 +188,10 @@ impl Domain {
     fn cover_client(&mut self, place: Place, room: f64, acting: &mut Acting<'_>) -> bool {
         let cells = self.recent.cells.iter().flatten().filter(|cell| cell.client == place.key).copied();
         let attack: Vec<Cell> = cells.collect();
-        let calm: Vec<Cell> = self.calm.cells.iter().copied().collect();
-        if attack.len() < 5 || calm.len() < 200 {
+        if attack.len() < 5 || self.calm.cells.len() < 200 {
             return false;
         }
-        let chosen = cover::cover(&attack, &calm, room);
+        let chosen = cover::cover(&attack, &self.calm.cells, room);
         let covered: f64 = chosen.iter().map(|chosen| chosen.attack).sum();
         // A part is better than nothing.
         if covered < 0.2 {

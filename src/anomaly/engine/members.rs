@@ -189,10 +189,9 @@ impl Domain {
         if attack.len() < 50 || attack.len() * 20 < all {
             return;
         }
-        let calm: Vec<Cell> = self.calm.cells.iter().copied().collect();
         let room = (acting.settings.policy.gate / 3.0 - self.incidents.touched()).max(0.0);
         let usual = self.traffic.new_level.usual();
-        for chosen in cover::cover(&attack, &calm, room) {
+        for chosen in cover::cover(&attack, &self.calm.cells, room) {
             let reasons = wording::of_group(chosen.attack, chosen.calm, came, usual);
             self.limit_group(chosen, true, reasons, acting);
         }

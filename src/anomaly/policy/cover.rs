@@ -65,39 +65,40 @@ const MOST: usize = 12;
 const LEAST: f64 = 0.04;
 
 /// Covers the attack's requests by groups that together have at most the share `tolerated` of calm ones.
+///
+/// A value that few of the attack's requests have is in no group that could be chosen (Agrawal and Srikant, 1994), so
+/// requests are counted by their frequent values only, of which there are few.
 #[must_use]
 #[expect(clippy::cast_precision_loss, reason = "counts of sampled requests")]
-pub fn cover(attack: &[Cell], calm: &[Cell], tolerated: f64) -> Vec<Chosen> {
+pub fn cover<'a, C>(attack: &[Cell], calm: C, tolerated: f64) -> Vec<Chosen>
+where
+    C: IntoIterator<Item = &'a Cell, IntoIter: ExactSizeIterator>,
+{
+    let calm = calm.into_iter();
     let all = attack.len() as f64;
     let least = (all * LEAST).max(3.0);
-    let mut left: Vec<&Cell> = attack.iter().collect();
-    let mut candidates: HashMap<Group, f64, FixedState> = HashMap::default();
-    for cell in attack {
-        for group in groups(&cell.values) {
-            *candidates.entry(group).or_default() += 1.0;
-        }
-    }
+    let frequent = Frequent::of(attack, least);
+    let mut left = frequent.tally(attack.iter());
+    let mut candidates = per_group(&left);
     candidates.retain(|_, count| *count >= least);
-    let mut usual: HashMap<Group, f64, FixedState> = candidates.keys().map(|group| (*group, 0.5)).collect();
-    for cell in calm {
-        for group in groups(&cell.values) {
+    if candidates.is_empty() {
+        return Vec::new();
+    }
+    let calm_requests = calm.len() as f64 + 1.0;
+    let mut usual: Counts<Group> = candidates.keys().map(|group| (*group, 0.5)).collect();
+    for (values, requests) in frequent.tally(calm) {
+        for group in groups(&values) {
             if let Some(count) = usual.get_mut(&group) {
-                *count += 1.0;
+                *count += requests;
             }
         }
     }
-    let share = |group: &Group| usual.get(group).copied().unwrap_or_default() / (calm.len() as f64 + 1.0);
+    let share = |group: &Group| usual.get(group).copied().unwrap_or_default() / calm_requests;
 
     let mut chosen: Vec<Chosen> = Vec::new();
     let mut room = tolerated;
     while chosen.len() < MOST {
-        let mut present: HashMap<Group, f64, FixedState> = HashMap::default();
-        for cell in &left {
-            for group in groups(&cell.values).filter(|group| candidates.contains_key(group)) {
-                *present.entry(group).or_default() += 1.0;
-            }
-        }
-        let fits = present.into_iter().filter(|(group, count)| *count >= least && share(group) <= room);
+        let fits = per_group(&left).into_iter().filter(|(group, count)| *count >= least && share(group) <= room);
         // The largest; of such that are about as large, the one with the least calm traffic, then the plainest. The
         // values decide last, so that the choice is the same each time.
         let rank = |(group, count): &(Group, f64)| {
@@ -110,10 +111,62 @@ pub fn cover(attack: &[Cell], calm: &[Cell], tolerated: f64) -> Vec<Chosen> {
         let Some((group, count)) = best else { break };
         let calm = share(&group);
         room -= calm;
-        left.retain(|cell| !group.has(&cell.values));
+        left.retain(|values, _| !group.has(values));
         chosen.push(Chosen { group, attack: count / all, calm });
     }
     chosen
+}
+
+/// How many requests have it.
+type Counts<T> = HashMap<T, f64, FixedState>;
+
+/// Of each attribute, the values that many requests have.
+struct Frequent([Vec<Id>; 5]);
+
+impl Frequent {
+    fn of(cells: &[Cell], least: f64) -> Self {
+        let mut counts: [Counts<Id>; 5] = Default::default();
+        for cell in cells {
+            for (counts, value) in counts.iter_mut().zip(cell.values) {
+                *counts.entry(value).or_default() += 1.0;
+            }
+        }
+        Self(counts.map(|counts| {
+            counts
+                .into_iter()
+                .filter(|(value, count)| *value > OTHER && *count >= least)
+                .map(|(value, _)| value)
+                .collect()
+        }))
+    }
+
+    /// How many requests have the same frequent values, 0 in the place of all others.
+    fn tally<'a>(&self, cells: impl Iterator<Item = &'a Cell>) -> Counts<Values> {
+        let mut counts = Counts::default();
+        for cell in cells {
+            let mut values = cell.values;
+            for (value, frequent) in values.iter_mut().zip(&self.0) {
+                if !frequent.contains(value) {
+                    *value = 0;
+                }
+            }
+            if values != Values::default() {
+                *counts.entry(values).or_default() += 1.0;
+            }
+        }
+        counts
+    }
+}
+
+/// How many requests each group has.
+fn per_group(counts: &Counts<Values>) -> Counts<Group> {
+    let mut groups_of: Counts<Group> = Counts::default();
+    for (values, requests) in counts {
+        for group in groups(values) {
+            *groups_of.entry(group).or_default() += requests;
+        }
+    }
+    groups_of
 }
 
 /// All conjunctions of one to three attributes that can be named.
