@@ -19,12 +19,16 @@ use crate::core::clock::Micros;
 
 /// A surge is over when nothing of it was seen for so long.
 const OVER: Micros = Micros::from_secs(60);
+/// So many active members, and such a part of the most that were active, keep a surge alive: fewer may be those who share
+/// an address with a member, or were taken for one.
+const LEAST_ACTIVE: usize = 10;
+const STRAGGLERS: usize = 20;
 /// A surge that is no attack is what is usual after so long.
 const ADOPTED: Micros = Micros::from_secs(600);
 /// Groups are looked for so often.
 const GROUPS_EVERY: u64 = 2;
 /// Of a calm client's share that may be taken for members, in parts of the gate.
-const TOLERATED: f64 = 1.8;
+const TOLERATED: f64 = 5.0;
 /// As many members that came back make a relapse.
 const RELAPSE: usize = 20;
 
@@ -49,10 +53,13 @@ impl Domain {
         }
         self.relapse(acting);
         let Some(mut surge) = self.surge.take() else { return };
-        if !self.traffic.new_level.is_usual(new, season) || self.active_members() >= 10 {
+        let active = self.active_members();
+        surge.peak = surge.peak.max(active);
+        if !self.traffic.new_level.is_usual(new, season) || active >= LEAST_ACTIVE.max(surge.peak / STRAGGLERS) {
             surge.alive = now;
         }
         if now - surge.alive >= OVER {
+            self.release_members(acting);
             return;
         }
         let places: Vec<Place> =
@@ -228,6 +235,15 @@ impl Domain {
         let usual = chosen.calm * self.traffic.requests_level.usual();
         let effect = limit(usual * acting.settings.policy.group_factor);
         self.act(key, Action { rung: Rung::Tighten, effect, since: now, expires: now, touches: chosen.calm }, acting);
+    }
+
+    /// The attack is over: whoever comes now comes for something else, or comes back with the others and is known.
+    fn release_members(&mut self, acting: &mut Acting<'_>) {
+        for key in self.incidents.keys() {
+            if self.incidents.get(key).is_some_and(|incident| incident.member) {
+                self.release(key, acting);
+            }
+        }
     }
 
     /// Members of a past attack that come back together are blocked again at once.

@@ -82,6 +82,8 @@ pub struct Surge {
     pub attack: bool,
     /// When it was last as many new clients as to be one, or had active members.
     pub alive: Micros,
+    /// The most members that were active in a second.
+    pub peak: usize,
     /// The share of the new clients that would not be there in calm times.
     pub surplus: f64,
     #[serde(skip)]
@@ -113,6 +115,7 @@ impl Surge {
             onset,
             attack: false,
             alive: now,
+            peak: 0,
             surplus: 0.0,
             arrivals: Arrivals::default(),
             contrast: Contrast::default(),
