@@ -57,3 +57,43 @@ fn observe(engine: &mut Engine, record: &Record, domain: &str) {
         ..whole
     });
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::anomaly::event::Kind;
+    use crate::core::clock::SystemClock;
+
+    #[test]
+    fn what_is_learned_is_enough_to_find_a_flood_at_once() {
+        let settings = Anomaly { warm_up: Duration::from_secs(10), ..Anomaly::default() };
+        let options = Options { rate: 20.0, ..Options::default() };
+        let clock = SystemClock::new();
+        let (known, mut calm) = learn(&settings, "edge", &options, &clock).unwrap();
+        let mut engine = Engine::resume(&settings, &known).unwrap();
+        let address = "198.51.100.7".parse().unwrap();
+        let mut at = calm.next().unwrap().at;
+        let mut found = Vec::new();
+        for _ in 0..5 {
+            for _ in 0..100 {
+                at = at + Micros::from_millis(10);
+                let address = Some(address);
+                engine.observe(&Observation {
+                    at,
+                    domain: "edge",
+                    address,
+                    method: "GET",
+                    path: "/",
+                    hits: 1,
+                    ..Observation::default()
+                });
+            }
+            found.extend(engine.tick(at));
+        }
+        assert!(found.iter().any(|event| event.kind == Kind::Flag), "{found:?}");
+        let acted = found.iter().filter(|event| matches!(event.kind, Kind::Tighten { .. })).count();
+        assert_eq!(acted, 1, "{found:?}");
+        let lag = clock.wall() - calm.next().unwrap().at;
+        assert!(lag < Micros::from_secs(30), "the history ends at the present: {lag:?}");
+    }
+}

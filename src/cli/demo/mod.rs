@@ -56,7 +56,7 @@ const START: Duration = Duration::from_secs(15);
 /// Show a running server that catches an attack, in this terminal
 ///
 /// Starts a server in this process, on free ports of the loopback interface, and sends it traffic through its own gRPC
-/// port: people, offices, programs and crawlers, and after five seconds an attack of twenty. The anomaly worker has seen
+/// port: people, offices, programs and crawlers, and after three seconds an attack of twenty. The anomaly worker has seen
 /// ten minutes of that calm traffic before, simulated as well. It flags the attackers, lowers their limits, blocks those
 /// who go on, and releases them when they stop; whoever means no harm is counted, too. The next attack follows after a
 /// pause. q or Ctrl-C ends it. Without a terminal it prints plain lines.
@@ -64,7 +64,7 @@ const START: Duration = Duration::from_secs(15);
 #[command(after_long_help = "\
 Examples:
   tidegate demo
-  tidegate demo --for 45s --plain                one attack, from its start to the release, as lines
+  tidegate demo --for 50s --plain                one attack, from its start to the release, as lines
   tidegate demo --attack distributed_flood       10 000 addresses instead of one
   tidegate demo --envoy /usr/local/bin/envoy     the same through a real Envoy, as HTTP requests
   tidegate demo --grpc-address 127.0.0.1:8081    on a port of your choice; ask it with `tidegate check`")]
@@ -129,9 +129,9 @@ fn config(args: &Args, rules: PathBuf) -> Config {
     config.rules.paths = vec![rules];
     let anomaly = &mut config.anomaly;
     (anomaly.enabled, anomaly.shadow) = (true, false);
-    // As short as the settings allow, so that a release is not long in coming.
     anomaly.warm_up = SECOND * 10;
-    (anomaly.policy.duration, anomaly.policy.calm_for) = (SECOND * 10, SECOND * 10);
+    // So that a release is not long in coming.
+    (anomaly.policy.duration, anomaly.policy.calm_for) = (SECOND * 20, SECOND * 10);
     config
 }
 
@@ -180,7 +180,7 @@ async fn show(args: &Args, running: &Running, calm: Simulation, options: Options
         for visit in traffic.due(clock.wall())? {
             clients.make(visit);
         }
-        if elapsed >= next_word {
+        if elapsed >= next_word.min(next_second) {
             next_word = elapsed + LISTEN;
             let mut lines = story.look(clock.wall(), &traffic);
             lines.extend(listen(worker, &mut heard, &mut story, &traffic).await?);

@@ -1,7 +1,7 @@
 //! What the anomaly worker finds and does, told as it happens: when attacks begin and end, whom it flags, limits and
 //! releases, and why.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::fmt::Write as _;
 
 use super::fate::Figures;
@@ -58,6 +58,8 @@ struct Chapter {
     begins: Micros,
     ends: Micros,
     has_ended: bool,
+    /// What was told of whom with reasons.
+    explained: Vec<(&'static str, &'static str)>,
     flagged: Option<Micros>,
     limited: Option<Micros>,
     blocked: Option<Micros>,
@@ -99,8 +101,13 @@ impl Story {
     /// Hears what the worker tells. Returns new lines; of several about the same, one.
     pub fn hear(&mut self, events: &[Event], traffic: &Traffic) -> Vec<String> {
         let mut told: Vec<(Told<'_>, u64)> = Vec::new();
+        let acted: HashSet<u64> = events.iter().filter(|event| is_action(event)).map(|event| event.incident).collect();
         for event in events {
-            let Some(new) = self.note(event, traffic.attack()) else { continue };
+            let Some(new) = self.note(event, traffic) else { continue };
+            // Who is limited at once needs not be told of twice.
+            if event.kind == Kind::Flag && acted.contains(&event.incident) {
+                continue;
+            }
             match told.iter_mut().find(|(known, _)| (known.what, known.who) == (new.what, new.who)) {
                 Some((_, more)) => *more += 1,
                 None => told.push((new, 0)),
@@ -112,7 +119,7 @@ impl Story {
     }
 
     /// What an event means; `None` when that was told.
-    fn note<'e>(&mut self, event: &'e Event, attack: Option<&Attack>) -> Option<Told<'e>> {
+    fn note<'e>(&mut self, event: &'e Event, traffic: &Traffic) -> Option<Told<'e>> {
         let known = self.incidents.get(&event.incident).map(|incident| incident.rung);
         let (rung, what) = match event.kind {
             Kind::Flag => (Rung::Flagged, "flagged"),
@@ -125,13 +132,18 @@ impl Story {
                     chapter.open = chapter.open.saturating_sub(1);
                     chapter.released = Some(event.at);
                 }
-                return Some(Told { event, what: "released", who: who(incident.attack, &event.subject) });
+                return Some(Told {
+                    event,
+                    what: "released",
+                    who: who(incident.attack, &event.subject),
+                    attack: incident.attack,
+                });
             }
         };
         let number = match self.incidents.get(&event.incident) {
             Some(incident) => incident.attack,
             None => {
-                let number = attack.filter(|attack| belongs(&event.subject, attack)).map(|attack| attack.number);
+                let number = traffic.attack_of(&event.subject);
                 match self.chapter(number) {
                     Some(chapter) => chapter.open += 1,
                     None => self.wronged += 1,
@@ -151,7 +163,7 @@ impl Story {
         }
         // What is renewed was told.
         let again = known.is_some_and(|known| known >= rung) && event.kind != Kind::Held;
-        (!again).then(|| Told { event, what, who: who(number, &event.subject) })
+        (!again).then(|| Told { event, what, who: who(number, &event.subject), attack: number })
     }
 
     fn chapter(&mut self, number: Option<u64>) -> Option<&mut Chapter> {
@@ -159,7 +171,18 @@ impl Story {
         self.chapters.iter_mut().rev().find(|chapter| chapter.number == number)
     }
 
-    fn tell(&self, told: &Told<'_>, more: u64) -> String {
+    /// Whether the reasons were told of others of the same attack.
+    fn is_explained(&mut self, told: &Told<'_>) -> bool {
+        let about = (told.what, told.who);
+        let Some(chapter) = self.chapter(told.attack) else { return false };
+        let known = chapter.explained.contains(&about);
+        if !known {
+            chapter.explained.push(about);
+        }
+        known
+    }
+
+    fn tell(&mut self, told: &Told<'_>, more: u64) -> String {
         let event = told.event;
         let mut text = format!("{}{}", short(&plain(&event.subject.to_string())), told.who);
         if more > 0 {
@@ -174,7 +197,7 @@ impl Story {
             }
             _ => {}
         }
-        if event.kind != Kind::Release {
+        if event.kind != Kind::Release && !self.is_explained(told) {
             let _ = write!(text, ", score {:.2}: {}", event.score, reasons(&event.reasons));
         }
         self.line(event.at, told.what, &text)
@@ -215,6 +238,7 @@ struct Told<'e> {
     event: &'e Event,
     what: &'static str,
     who: &'static str,
+    attack: Option<u64>,
 }
 
 impl Chapter {
@@ -226,6 +250,7 @@ impl Chapter {
             begins: attack.begins,
             ends: attack.ends,
             has_ended: false,
+            explained: Vec::new(),
             flagged: None,
             limited: None,
             blocked: None,
@@ -256,13 +281,8 @@ impl Chapter {
     }
 }
 
-/// Whether it is about an attack's sources. Groups are made of what an attack has in common.
-fn belongs(subject: &Subject, attack: &Attack) -> bool {
-    match subject {
-        Subject::Address(address) => attack.is_source(*address),
-        Subject::Group(_) => true,
-        Subject::User(_) => false,
-    }
+const fn is_action(event: &Event) -> bool {
+    matches!(event.kind, Kind::Tighten { .. } | Kind::Block { .. })
 }
 
 /// Whom a line is about, as only a simulation knows.
@@ -288,4 +308,94 @@ fn short(text: &str) -> String {
 
 fn seconds(length: Micros) -> f64 {
     length.as_duration().as_secs_f64()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::anomaly::simulate::{Options, START, Scenario, Simulation};
+
+    const STRANGER: &str = "192.0.2.1";
+
+    /// Traffic in the midst of a flood, the story so far, and the attacker's address.
+    fn flood() -> (Traffic, Story, Subject) {
+        let options = Options { rate: 20.0, duration: Micros::from_secs(3_600), ..Options::default() };
+        let calm = Simulation::new(&options).unwrap();
+        let mut traffic = Traffic::new(calm, vec![Scenario::SingleSourceFlood], options, START);
+        let visits = traffic.due(START + Micros::from_secs(4)).unwrap();
+        let attacker = visits.iter().find(|visit| visit.record.is_attack()).unwrap().record.address;
+        let mut story = Story::new(START);
+        assert_eq!(
+            story.look(START + Micros::from_secs(4), &traffic),
+            ["  3.0 s  attack      begins: single_source_flood, one address, three times all calm traffic"]
+        );
+        (traffic, story, Subject::Address(crate::core::client::network(attacker)))
+    }
+
+    fn event(second: u64, incident: u64, subject: &Subject, kind: Kind) -> Event {
+        Event {
+            at: START + Micros::from_secs(second),
+            incident,
+            domain: "edge".to_owned(),
+            subject: subject.clone(),
+            kind,
+            score: 0.8,
+            requests: 10,
+            reasons: vec![Reason { feature: "rate_10s".into(), usual: 0.2, present: 60.0, text: "many".to_owned() }],
+        }
+    }
+
+    fn tighten(until: u64) -> Kind {
+        let effect = Effect::Factor { factor: 0.25, floor: 1 };
+        Kind::Tighten { effect, expires: START + Micros::from_secs(until), shadow: false }
+    }
+
+    #[test]
+    fn an_attacker_is_followed_from_flag_to_release() {
+        let (traffic, mut story, attacker) = flood();
+        let told = |story: &mut Story, event: Event| story.hear(&[event], &traffic);
+        let flagged = told(&mut story, event(5, 1, &attacker, Kind::Flag));
+        assert_eq!(flagged, [format!("  5.0 s  flagged     {attacker} (attacker), score 0.80: many")]);
+        let limited = told(&mut story, event(6, 1, &attacker, tighten(26)));
+        assert_eq!(limited, [format!("  6.0 s  limited     {attacker} (attacker), limits x 0.25, score 0.80: many")]);
+        assert_eq!(told(&mut story, event(16, 1, &attacker, tighten(36))), [""; 0], "renewed");
+        let sentence = story.attacks().next().unwrap();
+        assert!(sentence.contains("flagged after 2.0 s, limited after 3.0 s; "), "{sentence}");
+        assert!(sentence.ends_with("; 1 still limited or flagged"), "{sentence}");
+        let released = told(&mut story, event(30, 1, &attacker, Kind::Release));
+        assert_eq!(released, [format!(" 30.0 s  released    {attacker} (attacker)")]);
+        let sentence = story.attacks().next().unwrap();
+        assert!(sentence.ends_with("; all released 7.0 s after its end"), "{sentence}");
+    }
+
+    #[test]
+    fn somebody_legitimate_is_told_of_as_such() {
+        let (traffic, mut story, _) = flood();
+        let stranger = Subject::Address(STRANGER.parse().unwrap());
+        let new = story.hear(&[event(5, 9, &stranger, Kind::Flag)], &traffic);
+        assert!(new[0].contains("192.0.2.1 (legitimate)"), "{new:?}");
+        let figures = Figures { passed: 7, by_rules: 0, by_worker: 1 };
+        assert_eq!(
+            story.legitimate(figures),
+            "Legitimate: 8 requests, 1 limited by the anomaly worker, 0 by the rules; 1 flagged"
+        );
+        assert!(story.attacks().next().unwrap().contains(", not found; "));
+    }
+
+    #[test]
+    fn many_at_once_are_one_line() {
+        let (traffic, mut story, attacker) = flood();
+        let events: Vec<_> = (1..=50)
+            .flat_map(|incident| {
+                let block = Kind::Block { expires: START + Micros::from_secs(60), shadow: false };
+                [event(5, incident, &attacker, Kind::Flag), event(5, incident, &attacker, block)]
+            })
+            .collect();
+        let new = story.hear(&events, &traffic);
+        assert_eq!(new, [format!("  5.0 s  blocked     {attacker} (attacker) and 49 more, score 0.80: many")]);
+        assert!((0..100).all(|_| {
+            story.remember(&new);
+            story.lines.len() <= LINES
+        }));
+    }
 }

@@ -12,11 +12,15 @@ use super::fate::Fate;
 use crate::anomaly::simulate::{Options, Record, Scenario, Simulation, Window};
 use crate::core::client::network;
 use crate::core::clock::Micros;
+use crate::core::subject::Subject;
 
-/// When the first attack begins, how long each lasts, and when the next one begins after its end.
-pub const FIRST: Micros = Micros::from_secs(5);
+/// When the first attack begins, and how long each lasts.
+pub const FIRST: Micros = Micros::from_secs(3);
 pub const LASTS: Micros = Micros::from_secs(20);
-const REST: Micros = Micros::from_secs(20);
+/// When the next one begins after its end: when what was done about it has ended, too. One from many sources counts as
+/// going on for a minute.
+const REST: Micros = Micros::from_secs(30);
+const LONG_REST: Micros = Micros::from_secs(90);
 
 /// One request to be made, and where its answer counts.
 #[derive(Debug)]
@@ -45,13 +49,6 @@ pub struct Attack {
     requests: Peekable<Simulation>,
 }
 
-impl Attack {
-    /// Whether some of its requests came from there.
-    pub fn is_source(&self, address: IpAddr) -> bool {
-        self.sources.contains(&network(address))
-    }
-}
-
 /// Makes visits.
 #[derive(Debug)]
 pub struct Traffic {
@@ -61,13 +58,15 @@ pub struct Traffic {
     options: Options,
     next: Micros,
     attack: Option<Attack>,
+    /// The one before, whose sources may still be known.
+    past: Option<Attack>,
 }
 
 impl Traffic {
     /// Calm traffic, and in turn one of these attacks, from `start` on: wall time. `options` are those of calm traffic.
     pub fn new(calm: Simulation, attacks: Vec<Scenario>, options: Options, start: Micros) -> Self {
         let (calm, legitimate) = (calm.peekable(), Arc::default());
-        Self { calm, legitimate, attacks, options, next: start + FIRST, attack: None }
+        Self { calm, legitimate, attacks, options, next: start + FIRST, attack: None, past: None }
     }
 
     /// The visits that are due. After a pause of the machine, it does not make up for all of it at once.
@@ -101,6 +100,17 @@ impl Traffic {
         self.attack.as_ref()
     }
 
+    /// The number of the attack that somebody belongs to. Groups are made of what an attack has in common.
+    pub fn attack_of(&self, subject: &Subject) -> Option<u64> {
+        let known = || [&self.attack, &self.past].into_iter().flatten();
+        let attack = match subject {
+            Subject::Address(address) => known().find(|attack| attack.sources.contains(&network(*address))),
+            Subject::Group(_) => known().next(),
+            Subject::User(_) => None,
+        };
+        attack.map(|attack| attack.number)
+    }
+
     /// The next attack begins, each time with others as its sources.
     fn begin(&mut self) -> anyhow::Result<()> {
         let number = self.attack.as_ref().map_or(1, |last| last.number + 1);
@@ -116,8 +126,8 @@ impl Traffic {
         };
         let requests = Simulation::new(&options).context("simulating an attack")?.peekable();
         let (ends, fate, sources) = (begins + LASTS, Arc::default(), HashSet::new());
-        self.attack = Some(Attack { number, scenario, begins, ends, fate, sources, requests });
-        self.next = ends + REST;
+        self.past = self.attack.replace(Attack { number, scenario, begins, ends, fate, sources, requests });
+        self.next = ends + if scenario == Scenario::SingleSourceFlood { REST } else { LONG_REST };
         Ok(())
     }
 }
@@ -155,7 +165,7 @@ mod tests {
         let (records, traffic) = story(1, &turn, 90);
         let second = traffic.attack().unwrap();
         assert_eq!((second.number, second.scenario), (2, Scenario::DistributedFlood));
-        for (label, from) in [("single_source_flood", 5), ("distributed_flood", 45)] {
+        for (label, from) in [("single_source_flood", 3), ("distributed_flood", 53)] {
             let times: Vec<_> = records.iter().filter(|record| record.label == label).map(|record| record.at).collect();
             let (begins, ends) = (START + Micros::from_secs(from), START + Micros::from_secs(from) + LASTS);
             assert!(times.len() > 1_000 && times.iter().all(|at| (begins..=ends).contains(at)), "{label}");
@@ -166,8 +176,8 @@ mod tests {
     #[test]
     fn sources_are_those_of_the_attack() {
         let (records, traffic) = story(1, &[Scenario::SingleSourceFlood], 10);
-        let attack = traffic.attack().unwrap();
-        assert!(records.iter().all(|record| attack.is_source(record.address) == record.is_attack()));
+        let of = |record: &Record| traffic.attack_of(&Subject::Address(record.address));
+        assert!(records.iter().all(|record| of(record) == record.is_attack().then_some(1)));
     }
 
     #[test]
