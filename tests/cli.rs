@@ -3,8 +3,9 @@
 
 mod process;
 
+use std::io::{BufRead as _, BufReader};
 use std::net::TcpListener;
-use std::process::Output;
+use std::process::{Output, Stdio};
 use std::time::{Duration, Instant};
 
 use process::{PATIENCE, Server, texts, tidegate};
@@ -247,24 +248,56 @@ fn serve_ends_with_0_on_sigterm() {
 }
 
 #[test]
-fn the_demo_shows_rules_at_work_without_a_terminal() {
-    let output = run(&["demo", "--for", "3s", "--rate", "300"]);
-    let (text, errors) = texts(&output);
-    assert_eq!(code(&output), 0, "{errors}");
+fn the_demo_catches_an_attack_and_releases_it() {
+    let mut child = tidegate()
+        .args(["demo", "--for", "58s", "--rate", "40", "--attack", "single_source_flood"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut text = String::new();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    // What is told of the attacker, in order; after its release the demo has shown everything.
+    let mut steps = ["flagged", "limited", "released"].into_iter().peekable();
+    while let Some(step) = steps.peek() {
+        let Some(line) = lines.next() else { panic!("no attacker was {step} in\n{text}") };
+        let line = line.unwrap();
+        if line.contains(&format!(" s  {step} ")) && line.contains("(attacker)") {
+            steps.next();
+        }
+        text.push_str(&line);
+        text.push('\n');
+    }
+    let told = std::process::Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
+    assert!(told.success());
+    text.extend(lines.map(|line| line.unwrap() + "\n"));
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", texts(&output).1);
+
     assert!(text.contains("tidegate check --server 127.0.0.1:"), "{text}");
     let summary = &text[text.rfind("hits on").unwrap()..];
-    let counts = |rule: &str| {
-        let line = summary
-            .lines()
-            .find(|line| line.split_whitespace().next() == Some(rule))
-            .unwrap_or_else(|| panic!("{rule} in\n{text}"));
-        let number = |after: &str| line.split(after).nth(1)?.split_whitespace().next()?.parse::<u64>().ok();
-        (number("allowed"), number("limited"), number("shadow"))
+    let line = |begin: &str| {
+        let found = summary.lines().find(|line| line.trim_start().starts_with(begin));
+        found.unwrap_or_else(|| panic!("{begin} in\n{text}"))
     };
-    let (allowed, limited, _) = counts("edge.remote_address");
-    assert!(allowed.unwrap() > 0 && limited.unwrap() > 0, "the noisy neighbour is limited\n{text}");
-    assert_eq!(counts("edge.method").1, Some(0), "shadow mode denies nothing\n{text}");
+    let number = |begin: &str, after: &str| {
+        line(begin).split(after).nth(1)?.split_whitespace().next()?.trim_end_matches(',').parse::<u64>().ok()
+    };
+    assert!(number("Legitimate:", ":").unwrap() > 500, "{text}");
+    assert!(line("Legitimate:").contains(" 0 limited by the anomaly worker, 0 by the rules"), "{text}");
+    assert!(number("Attack 1:", "; ").unwrap() >= 50, "per cent stopped\n{text}");
+    assert!(number("edge.remote_address", "limited").unwrap() > 0, "the rules limit it at once\n{text}");
+    assert_eq!(number("edge.method ", "limited"), Some(0), "shadow mode denies nothing\n{text}");
+    assert!(number("edge.method ", "shadow").unwrap() > 0, "{text}");
     assert!(!summary.contains("failed"), "{text}");
+}
+
+#[test]
+fn the_demo_shows_attacks_that_it_can_show() {
+    let output = run(&["demo", "--attack", "slow_scraper"]);
+    let (_, errors) = texts(&output);
+    assert_eq!(code(&output), 2, "{errors}");
+    assert!(errors.contains("tidegate anomaly simulate --scenario slow_scraper"), "{errors}");
 }
 
 #[test]

@@ -36,7 +36,7 @@ struct Cli {
 
 const EXAMPLES: &str = "\
 First steps:
-  tidegate demo                       see it at work, nothing else needed
+  tidegate demo                       see it catch an attack, nothing else needed
   tidegate serve                      start it with the example rules built in
   tidegate serve --rules rules/       start it with your rules
   tidegate rules validate rules/      check rules before they go live

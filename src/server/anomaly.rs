@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Weak};
 
+use bytes::Bytes;
 use serde_json::{Value, json};
 
 use tokio::runtime::Handle as Runtime;
@@ -23,11 +24,16 @@ use crate::seal::Seal;
 use crate::telemetry::metrics::Metrics;
 
 /// The worker that the settings ask for, with where findings are kept. It does not work yet, but its bus connects, on
-/// `background`.
+/// `background`. Without Redis it goes on from the engine's checkpoint `known`, if there is one.
 ///
 /// # Errors
 /// When the settings of Redis make no sense together, or a file of theirs, the key or the models cannot be used.
-pub fn open(config: &Config, findings: &Arc<FindingStore>, background: &Runtime) -> Result<Option<Handle>, StartError> {
+pub fn open(
+    config: &Config,
+    findings: &Arc<FindingStore>,
+    known: Option<Bytes>,
+    background: &Runtime,
+) -> Result<Option<Handle>, StartError> {
     if !config.anomaly.enabled {
         return Ok(None);
     }
@@ -41,7 +47,7 @@ pub fn open(config: &Config, findings: &Arc<FindingStore>, background: &Runtime)
             let _entered = background.enter();
             AnyBus::Redis(Box::new(RedisBus::connect(&connector, &redis.key_prefix, seal)))
         }
-        None => AnyBus::Local(LocalBus::default()),
+        None => AnyBus::Local(known.map_or_else(LocalBus::default, LocalBus::knowing)),
     };
     let noted = match **findings {
         FindingStore::Postgres(_) => Noted::ByWhoComputes,

@@ -60,7 +60,7 @@ pub fn start(mut config: Config) -> Result<Computing, StartError> {
     let listener = bind_tcp(config.admin.address, "admin", "admin.address")?;
     let admin_address = listener.local_addr()?;
     let found = Arc::new(findings::open(&config, None)?);
-    let worker = anomaly::open(&config, &found, &handle)?.ok_or(StartError::NoBus)?;
+    let worker = anomaly::open(&config, &found, None, &handle)?.ok_or(StartError::NoBus)?;
     let worker = Arc::new(worker);
     let metrics = Metrics::new(Arc::default(), Arc::default());
     anomaly::register(&metrics, &worker);

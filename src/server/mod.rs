@@ -41,6 +41,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use bytes::Bytes;
 use futures_util::future::OptionFuture;
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Handle, Runtime};
@@ -244,6 +245,18 @@ impl Drop for Background {
 /// # Errors
 /// [`StartError`], with the setting to change.
 pub fn start(config: Config) -> Result<Running, StartError> {
+    start_with(config, None)
+}
+
+/// The same, with an anomaly worker that goes on from an engine's checkpoint: for servers that share none over Redis.
+///
+/// # Errors
+/// As [`start`].
+pub fn start_from(config: Config, engine: Bytes) -> Result<Running, StartError> {
+    start_with(config, Some(engine))
+}
+
+fn start_with(config: Config, known: Option<Bytes>) -> Result<Running, StartError> {
     let config = Arc::new(config);
     let count = worker_count(&config);
     let (background, handle) = Background::start()?;
@@ -256,7 +269,7 @@ pub fn start(config: Config) -> Result<Running, StartError> {
     };
     let (lists, lists_watcher) = lists::open(&config.ext_authz, Options::default())?;
     let found = Arc::new(findings::open(&config, kept.as_ref().map(|kept| &*kept.repository))?);
-    let worker = anomaly::open(&config, &found, &handle)?.map(Arc::new);
+    let worker = anomaly::open(&config, &found, known, &handle)?.map(Arc::new);
     let mut geo = geo::open(&config.anomaly.geo, Options::default())?;
     let databases = Arc::clone(&geo.databases);
     let watching = (found, worker, databases);

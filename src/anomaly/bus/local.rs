@@ -85,6 +85,14 @@ impl Default for LocalBus {
 }
 
 impl LocalBus {
+    /// One where an engine has left what it knows, before there was anything else.
+    #[must_use]
+    pub fn knowing(engine: Bytes) -> Self {
+        let bus = Self::default();
+        bus.lock().checkpoint = Some(Checkpoint { observations: Position::START, deeds: Position::START, engine });
+        bus
+    }
+
     /// Another member of the same bus.
     #[must_use]
     pub fn member(&self) -> Self {

@@ -34,6 +34,7 @@ use crate::anomaly::geo::Geo;
 use std::fmt;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use tokio::runtime;
@@ -47,7 +48,7 @@ use self::line::{Line, Place};
 use self::note::{Note, Noted, Waiting};
 use self::status::{State, Status};
 use super::bus::choice::AnyBus;
-use super::bus::{Bus as _, BusError, Deed};
+use super::bus::{Bus as _, BusError, Deed, Part, Position};
 use super::event::Feedback;
 use super::findings::Tell;
 use super::observe::Reader;
@@ -166,6 +167,14 @@ impl Handle {
             own.tell(vec![Deed::Feedback(feedback.clone())]).await?;
         }
         self.line.shared.tell(vec![Deed::Feedback(feedback)]).await.map(drop)
+    }
+
+    /// What was found, done and said behind a position, for those who show it. Does not wait.
+    ///
+    /// # Errors
+    /// [`BusError`], when the bus does not answer.
+    pub async fn deeds(&self, since: Position) -> Result<Part<Deed>, BusError> {
+        self.line.bus().deeds(since, Duration::ZERO).await
     }
 
     /// The figures.

@@ -17,51 +17,46 @@ use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tonic::transport::Channel;
 
+use super::fate::Answer;
 use super::traffic::Visit;
+use crate::anomaly::simulate::Record;
 use crate::cli::check;
 use crate::cli::descriptor::TypedDescriptor;
+use crate::server::problem::ABNORMAL_USAGE;
 
 /// Clients at once.
 const CLIENTS: usize = 16;
 /// Visits that wait for one client; more are not made.
-const QUEUE: usize = 16;
+const QUEUE: usize = 64;
 /// The longest a visit may take.
 const DEADLINE: Duration = Duration::from_secs(1);
 
-/// What became of the visits.
+/// Visits that came to nothing.
 #[derive(Debug, Default)]
-pub struct Tally {
-    allowed: AtomicU64,
-    limited: AtomicU64,
+pub struct Lost {
     failed: AtomicU64,
     skipped: AtomicU64,
     last_error: Mutex<Option<String>>,
 }
 
-impl Tally {
-    /// In a sentence.
-    pub fn describe(&self) -> String {
+impl Lost {
+    /// In a sentence; `None` without any.
+    pub fn describe(&self) -> Option<String> {
         let of = |count: &AtomicU64| count.load(Ordering::Relaxed);
-        let mut text = format!("{} requests allowed, {} limited", of(&self.allowed), of(&self.limited));
+        let mut parts = Vec::new();
         if of(&self.skipped) > 0 {
-            text.push_str(&format!(", {} not made in time", of(&self.skipped)));
+            parts.push(format!("{} requests not made in time", of(&self.skipped)));
         }
         if of(&self.failed) > 0 {
             let error = self.last_error.lock().unwrap_or_else(PoisonError::into_inner);
-            text.push_str(&format!(", {} failed ({})", of(&self.failed), error.as_deref().unwrap_or("unknown")));
+            parts.push(format!("{} requests failed ({})", of(&self.failed), error.as_deref().unwrap_or("unknown")));
         }
-        text
+        (!parts.is_empty()).then(|| parts.join(", "))
     }
 
-    fn count(&self, result: anyhow::Result<bool>) {
-        match result {
-            Ok(true) => self.allowed.fetch_add(1, Ordering::Relaxed),
-            Ok(false) => self.limited.fetch_add(1, Ordering::Relaxed),
-            Err(error) => {
-                *self.last_error.lock().unwrap_or_else(PoisonError::into_inner) = Some(format!("{error:#}"));
-                self.failed.fetch_add(1, Ordering::Relaxed)
-            }
-        };
+    fn failed(&self, error: &anyhow::Error) {
+        *self.last_error.lock().unwrap_or_else(PoisonError::into_inner) = Some(format!("{error:#}"));
+        self.failed.fetch_add(1, Ordering::Relaxed);
     }
 }
 
@@ -79,57 +74,60 @@ pub enum Target {
 pub struct Clients {
     queues: Vec<mpsc::Sender<Visit>>,
     next: usize,
-    tally: Arc<Tally>,
+    lost: Arc<Lost>,
 }
 
 impl Clients {
     /// Starts them.
     pub fn start(target: &Target, domain: &str) -> Self {
-        let tally = Arc::new(Tally::default());
+        let lost = Arc::new(Lost::default());
         let start = |_| {
             let (queue, visits) = mpsc::channel(QUEUE);
-            tokio::spawn(client(target.clone(), domain.to_owned(), visits, Arc::clone(&tally)));
+            tokio::spawn(client(target.clone(), domain.to_owned(), visits, Arc::clone(&lost)));
             queue
         };
-        Self { queues: (0..CLIENTS).map(start).collect(), next: 0, tally }
+        Self { queues: (0..CLIENTS).map(start).collect(), next: 0, lost }
     }
 
     /// Makes a visit soon, or never when the clients are behind.
     pub fn make(&mut self, visit: Visit) {
         self.next = (self.next + 1) % self.queues.len();
         if self.queues[self.next].try_send(visit).is_err() {
-            self.tally.skipped.fetch_add(1, Ordering::Relaxed);
+            self.lost.skipped.fetch_add(1, Ordering::Relaxed);
         }
     }
 
-    /// What became of the visits so far.
-    pub fn tally(&self) -> &Tally {
-        &self.tally
+    /// Visits that came to nothing so far.
+    pub fn lost(&self) -> &Lost {
+        &self.lost
     }
 }
 
-async fn client(target: Target, domain: String, mut visits: mpsc::Receiver<Visit>, tally: Arc<Tally>) {
+async fn client(target: Target, domain: String, mut visits: mpsc::Receiver<Visit>, lost: Arc<Lost>) {
     let mut envoy = None;
     while let Some(visit) = visits.recv().await {
         let call = async {
             match &target {
-                Target::Grpc(channel) => ask(channel.clone(), &domain, &visit).await,
-                Target::Envoy(address) => browse(&mut envoy, *address, &visit).await,
+                Target::Grpc(channel) => ask(channel.clone(), &domain, &visit.record).await,
+                Target::Envoy(address) => browse(&mut envoy, *address, &visit.record).await,
             }
         };
         let result = match tokio::time::timeout(DEADLINE, call).await {
             Ok(result) => result,
             Err(_) => Err(anyhow::anyhow!("no answer within {} s", DEADLINE.as_secs())),
         };
-        if result.is_err() {
-            envoy = None;
+        match result {
+            Ok(answer) => visit.fate.count(answer),
+            Err(error) => {
+                envoy = None;
+                lost.failed(&error);
+            }
         }
-        tally.count(result);
     }
 }
 
 /// Asks as Envoy would with the descriptors of [`descriptors`].
-async fn ask(channel: Channel, domain: &str, visit: &Visit) -> anyhow::Result<bool> {
+async fn ask(channel: Channel, domain: &str, visit: &Record) -> anyhow::Result<Answer> {
     let request = RateLimitRequest {
         domain: domain.to_owned(),
         descriptors: descriptors(visit).iter().map(|descriptor| check::message(descriptor, None)).collect(),
@@ -139,15 +137,26 @@ async fn ask(channel: Channel, domain: &str, visit: &Visit) -> anyhow::Result<bo
         .should_rate_limit(request)
         .await
         .map_err(|status| anyhow::anyhow!("{:?}: {}", status.code(), status.message()))?;
-    Ok(response.get_ref().overall_code() == Code::Ok)
+    let response = response.get_ref();
+    Ok(if response.overall_code() == Code::Ok { Answer::Passed } else { denied(&response.raw_body) })
+}
+
+/// Who denied it: the problem document says so.
+fn denied(body: &[u8]) -> Answer {
+    let is_unusual = memchr::memmem::find(body, ABNORMAL_USAGE.as_bytes()).is_some();
+    if is_unusual { Answer::LimitedByWorker } else { Answer::LimitedByRules }
 }
 
 /// The descriptors of a visit: those that `envoy.yaml` makes of the same request.
-fn descriptors(visit: &Visit) -> Vec<TypedDescriptor> {
+fn descriptors(visit: &Record) -> Vec<TypedDescriptor> {
     let entry = |key: &str, value: &str| (key.to_owned(), value.to_owned());
-    let method = entry("method", visit.method);
-    let mut descriptors =
-        vec![vec![entry("remote_address", &visit.address)], vec![entry("path", visit.path)], vec![method.clone()]];
+    let (address, method) = (entry("remote_address", &visit.address.to_string()), entry("method", visit.method));
+    let mut descriptors = vec![
+        vec![address.clone()],
+        vec![entry("path", &visit.path), address],
+        vec![method.clone()],
+        vec![entry("user_agent", &visit.user_agent), entry("country", visit.country)],
+    ];
     if let Some(user) = &visit.user {
         descriptors.push(vec![entry("user_id", user)]);
         descriptors.push(vec![method, entry("user_id", user)]);
@@ -159,8 +168,8 @@ fn descriptors(visit: &Visit) -> Vec<TypedDescriptor> {
 async fn browse(
     connection: &mut Option<SendRequest<Empty<bytes::Bytes>>>,
     envoy: SocketAddr,
-    visit: &Visit,
-) -> anyhow::Result<bool> {
+    visit: &Record,
+) -> anyhow::Result<Answer> {
     let sender = match connection {
         Some(sender) if !sender.is_closed() => sender,
         slot => {
@@ -174,18 +183,20 @@ async fn browse(
     sender.ready().await?;
     let mut request = http::Request::builder()
         .method(visit.method)
-        .uri(visit.path)
+        .uri(visit.path.as_str())
         .header("host", "demo")
-        .header("x-forwarded-for", &visit.address);
+        .header("user-agent", &*visit.user_agent)
+        .header("x-country", visit.country)
+        .header("x-forwarded-for", visit.address.to_string());
     if let Some(user) = &visit.user {
-        request = request.header("x-user-id", user);
+        request = request.header("x-user-id", &**user);
     }
     let response = sender.send_request(request.body(Empty::new())?).await?;
     let status = response.status();
-    response.into_body().collect().await?;
+    let body = response.into_body().collect().await?.to_bytes();
     match status.as_u16() {
-        200 => Ok(true),
-        429 => Ok(false),
+        200 => Ok(Answer::Passed),
+        429 => Ok(denied(&body)),
         other => anyhow::bail!("Envoy answers {other}"),
     }
 }

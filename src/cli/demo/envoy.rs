@@ -2,7 +2,6 @@
 
 use std::fs::{self, File};
 use std::net::SocketAddr;
-use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -11,6 +10,8 @@ use anyhow::{Context as _, bail};
 use http_body_util::{BodyExt as _, Empty};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
+
+use super::scratch::Scratch;
 
 const BOOTSTRAP: &str = include_str!("envoy.yaml");
 
@@ -30,17 +31,17 @@ impl Envoy {
     /// Starts `binary` in front of the server at `grpc`, and waits until it listens.
     pub async fn start(binary: &Path, domain: &str, grpc: SocketAddr, within: Duration) -> anyhow::Result<Self> {
         let scratch = Scratch::new()?;
-        let directory = &scratch.0;
+        let directory = scratch.path();
         let config = BOOTSTRAP
             .replace("{directory}", &directory.display().to_string())
             .replace("{domain}", domain)
             .replace("{ip}", &grpc.ip().to_string())
             .replace("{port}", &grpc.port().to_string());
-        fs::write(directory.join("envoy.yaml"), config).context("writing Envoy's configuration")?;
+        let config = scratch.write("envoy.yaml", &config)?;
         let log = File::create(directory.join("envoy.log")).context("creating Envoy's log")?;
         let child = Command::new(binary)
             .arg("-c")
-            .arg(directory.join("envoy.yaml"))
+            .arg(config)
             .arg("--admin-address-path")
             .arg(directory.join("admin"))
             .args(["--concurrency", "1", "--disable-hot-restart", "-l", "warn"])
@@ -76,7 +77,7 @@ impl Envoy {
 
     /// The address of its listener, once there is one: asked from its own administration.
     async fn listener(&self) -> Option<SocketAddr> {
-        let admin = fs::read_to_string(self.directory.0.join("admin")).ok()?.trim().parse().ok()?;
+        let admin = fs::read_to_string(self.directory.path().join("admin")).ok()?.trim().parse().ok()?;
         if get(admin, "/ready").await.ok()?.0 != 200 {
             return None;
         }
@@ -86,7 +87,7 @@ impl Envoy {
 
     /// The last lines of its log.
     fn complaint(&self) -> String {
-        let log = fs::read_to_string(self.directory.0.join("envoy.log")).unwrap_or_default();
+        let log = fs::read_to_string(self.directory.path().join("envoy.log")).unwrap_or_default();
         let lines: Vec<&str> = log.lines().rev().take(3).collect();
         if lines.is_empty() {
             "it says nothing".to_owned()
@@ -100,26 +101,6 @@ impl Drop for Envoy {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
-    }
-}
-
-/// A directory of our own, removed with everything in it when this is dropped.
-#[derive(Debug)]
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn new() -> anyhow::Result<Self> {
-        let name = format!("tidegate-demo-{}-{:08x}", std::process::id(), fastrand::u32(..));
-        let path = std::env::temp_dir().join(name);
-        // Only for this user, and never somebody else's that was there before.
-        fs::DirBuilder::new().mode(0o700).create(&path).with_context(|| format!("creating {}", path.display()))?;
-        Ok(Self(path))
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
     }
 }
 

@@ -3,29 +3,33 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use super::board::{Board, Row, allowed, limited};
-use crate::telemetry::decisions::HitCounts;
+use super::board::{Board, allowed, limited};
+use super::fate::Figures;
 
 // Writing to a String cannot fail, so its results are dropped below.
 
-/// What happened in the last second: a line for all, and one for each rule that was asked.
-pub fn second(elapsed: Duration, board: &Board) -> String {
-    let mut text = String::new();
-    let sum = board.sum(|row| row.second);
-    let _ = writeln!(
-        text,
-        "{:>4} s  {} hits/s, {} allowed, {} limited",
-        elapsed.as_secs_f64().round(),
-        sum.total_hits,
-        allowed(&sum),
-        limited(&sum)
+/// What happened in the last second: to those who mean no harm, and to an attack, when there is one.
+pub fn second(elapsed: Duration, legitimate: Figures, attack: Figures) -> String {
+    let mut text = format!(
+        "{:>5.1} s  legitimate  {} requests, {} limited",
+        elapsed.as_secs_f64(),
+        legitimate.all(),
+        legitimate.by_rules + legitimate.by_worker
     );
-    lines(&mut text, board, |row| row.second);
+    if attack.all() > 0 {
+        let Figures { by_rules, by_worker, .. } = attack;
+        let (all, stopped) = (attack.all(), attack.stopped_percent());
+        let _ = write!(
+            text,
+            " | attack  {all} requests, {stopped} % stopped: {by_rules} by the rules, {by_worker} by the anomaly worker"
+        );
+    }
+    text.push('\n');
     text
 }
 
-/// What happened in all.
-pub fn summary(elapsed: Duration, board: &Board) -> String {
+/// What the rules did in all.
+pub fn rules(elapsed: Duration, board: &Board) -> String {
     let mut text = String::new();
     let sum = board.sum(|row| row.total);
     let _ = writeln!(
@@ -37,14 +41,9 @@ pub fn summary(elapsed: Duration, board: &Board) -> String {
         allowed(&sum),
         limited(&sum)
     );
-    lines(&mut text, board, |row| row.total);
-    text
-}
-
-fn lines(text: &mut String, board: &Board, of: impl Fn(&Row) -> HitCounts) {
     let width = board.rows.keys().map(|name| name.chars().count()).max().unwrap_or(0);
     for (name, row) in &board.rows {
-        let counts = of(row);
+        let counts = row.total;
         if counts.total_hits == 0 {
             continue;
         }
@@ -58,4 +57,5 @@ fn lines(text: &mut String, board: &Board, of: impl Fn(&Row) -> HitCounts) {
         text.truncate(text.trim_end().len());
         text.push('\n');
     }
+    text
 }

@@ -1,5 +1,6 @@
 //! The live table in a terminal.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -8,7 +9,7 @@ use ratatui::crossterm::event::{self, Event, KeyCode, KeyEventKind, KeyModifiers
 use ratatui::layout::{Constraint, Layout};
 use ratatui::style::{Color, Modifier, Style, Stylize as _};
 use ratatui::text::{Line, Span};
-use ratatui::widgets::{Cell, Paragraph, Row as TableRow, Table};
+use ratatui::widgets::{Cell, Paragraph, Row as TableRow, Table, Wrap};
 
 use super::board::{Board, allowed, limited};
 
@@ -40,17 +41,24 @@ impl Screen {
     }
 
     /// Draws everything.
-    pub fn draw(&mut self, headline: &[String], board: &Board) -> anyhow::Result<()> {
+    pub fn draw(&mut self, headline: &[String], story: &VecDeque<String>, board: &Board) -> anyhow::Result<()> {
         self.terminal.draw(|frame| {
             let height = u16::try_from(headline.len() + 1).unwrap_or(u16::MAX);
-            let [head, body, foot] =
-                Layout::vertical([Constraint::Length(height), Constraint::Min(3), Constraint::Length(1)])
-                    .areas(frame.area());
+            let rules = u16::try_from(board.rows.len() + 2).unwrap_or(u16::MAX);
+            let [head, body, middle, foot] = Layout::vertical([
+                Constraint::Length(height),
+                Constraint::Length(rules),
+                Constraint::Min(3),
+                Constraint::Length(1),
+            ])
+            .areas(frame.area());
             frame.render_widget(
                 Paragraph::new(headline.iter().map(|line| headline_line(line)).collect::<Vec<_>>()),
                 head,
             );
             frame.render_widget(table(board), body);
+            let told = story.iter().map(|line| story_line(line)).collect::<Vec<_>>();
+            frame.render_widget(Paragraph::new(told).wrap(Wrap { trim: false }), middle);
             frame.render_widget(Paragraph::new("q quits").fg(Color::DarkGray), foot);
         })?;
         Ok(())
@@ -69,6 +77,20 @@ fn headline_line(line: &str) -> Line<'_> {
         Some((name, rest)) => Line::from(vec![Span::from(name).bold(), Span::from("  "), Span::from(rest)]),
         None => Line::from(line).bold(),
     }
+}
+
+/// What stops an attack is red, what ends green, and somebody legitimate is told of in yellow.
+fn story_line(line: &str) -> Line<'_> {
+    let color = if line.contains(" (legitimate)") {
+        Color::Yellow
+    } else if line.contains("  limited ") || line.contains("  blocked ") {
+        Color::Red
+    } else if line.contains("  released ") {
+        Color::Green
+    } else {
+        Color::Reset
+    };
+    Line::from(line).fg(color)
 }
 
 fn table(board: &Board) -> Table<'_> {
