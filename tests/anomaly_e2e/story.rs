@@ -1,16 +1,18 @@
 //! An attack is found, stopped at both replicas, and let go; a dismissal lifts it at once; who computes is killed.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
 use crate::crowd::{Attack, People};
-use crate::harness::{Client, eventually};
+use crate::harness::{Client, eventually, within};
 use crate::stand::{Replica, Stand};
 
 /// Requests of calm people before the first attack: what the worker learns from takes ten of a client, and `warm_up`.
 const CALM: u32 = 1_500;
+/// Half a minute, if the machine is not busy with something else.
+const LEARNING: Duration = Duration::from_secs(90);
 
 /// Times since an attack began, for people to read.
 struct Times {
@@ -56,7 +58,7 @@ async fn an_attack_is_stopped_at_both_replicas_and_let_go() {
 /// Waits until the worker knows what is usual.
 async fn learn(stand: &Stand, people: &People) {
     let leader = &stand.replicas[stand.leader().await];
-    eventually("calm requests", async || (people.served() >= CALM.into()).then_some(())).await;
+    within(LEARNING, "calm requests", async || (people.served() >= CALM.into()).then_some(())).await;
     eventually("they are learned from", async || {
         (leader.metric("anomaly_observed_total").await >= f64::from(CALM)).then_some(())
     })
@@ -79,6 +81,15 @@ async fn only(replica: &Replica, address: Ipv4Addr) -> Value {
     let mut found = replica.found(address).await;
     assert_eq!(found.len(), 1, "{found:#?}");
     found.remove(0)
+}
+
+/// What was found about an address, once its action is noted, too.
+async fn acted(replica: &Replica, address: Ipv4Addr) -> Value {
+    eventually("the action is noted", async || {
+        let found = only(replica, address).await;
+        matches!(found["action"].as_str(), Some("tighten" | "block")).then_some(found)
+    })
+    .await
 }
 
 /// A client comes a few times, and passes.
@@ -116,7 +127,7 @@ async fn found_and_let_go(stand: &Stand) {
         times.note(format!("20 more from {name}"), more);
     }
 
-    let found = only(a, address).await;
+    let found = acted(a, address).await;
     assert_eq!(only(b, address).await["id"], found["id"], "one incident, whoever is asked");
     for replica in [a, b] {
         tells(&only(replica, address).await);
@@ -141,7 +152,6 @@ async fn found_and_let_go(stand: &Stand) {
 /// An incident as it should be told while an attack goes on.
 fn tells(found: &Value) {
     assert_eq!((&found["state"], &found["domain"], &found["shadow"]), (&"open".into(), &"api".into(), &false.into()));
-    assert!(matches!(found["action"].as_str(), Some("tighten" | "block")), "{found:#}");
     assert!(found["anomaly_score"].as_f64().unwrap() >= 0.5, "{found:#}");
     let reasons: Vec<_> = found["reasons"].as_array().unwrap().iter().map(|reason| reason["text"].as_str()).collect();
     let by_rate = |text: &Option<&str>| text.is_some_and(|text| text.contains(" requests a second"));
@@ -160,11 +170,11 @@ async fn row(stand: &Stand, address: Ipv4Addr) -> String {
 async fn dismissed(stand: &Stand) {
     let attack = Attack::begin(Ipv4Addr::new(127, 3, 0, 2), &stand.envoys);
     let address = attack.address;
-    tokio::join!(stand.adjusted(0, 1.0), stand.adjusted(1, 1.0), first_429(&attack, 0), first_429(&attack, 1));
+    tokio::join!(first_429(&attack, 0), first_429(&attack, 1));
     let leader = stand.leader().await;
     // The one that does not compute is told.
     let told = &stand.replicas[1 - leader];
-    let id = only(told, address).await["id"].as_str().unwrap().to_owned();
+    let id = acted(told, address).await["id"].as_str().unwrap().to_owned();
     let mut times = Times::since(Instant::now());
     let answer = told.dismiss(&id).await;
     assert_eq!((&answer["told"], &answer["state"]), (&true.into(), &"dismissed".into()), "{answer:#}");
@@ -201,7 +211,7 @@ async fn killed(stand: &mut Stand) {
     let (on, at) = tokio::join!(stand.adjusted(survivor, 1.0), first_429(&attack, 0));
     times.note("adjustment in force at the survivor", on);
     times.note("first 429 from it", at);
-    let before = only(&stand.replicas[survivor], address).await;
+    let before = acted(&stand.replicas[survivor], address).await;
 
     drop(stand.replicas.remove(leader));
     times.note("who computes is killed", Instant::now());
