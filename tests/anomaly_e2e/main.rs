@@ -8,6 +8,7 @@
 //!
 //! `cargo test --test anomaly_e2e -- --nocapture` prints when what happened. `scripts/setup` fetches the Envoy.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+#![allow(clippy::duplicate_mod, reason = "both supports have the same ports and certificates")]
 
 #[allow(dead_code, unused_imports, reason = "shared with other test programs")]
 #[path = "../envoy/harness/mod.rs"]
