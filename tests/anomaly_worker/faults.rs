@@ -95,6 +95,35 @@ async fn findings_wait_while_their_store_is_away() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_was_told_but_not_noted_by_one_that_was_killed_is_noted_by_the_next() {
+    let (bus, clock) = (LocalBus::default(), ManualClock::at(NOW));
+    send(&AnyBus::Local(bus.member()), &calm(NOW, 180)).await;
+    let member = |store: &Arc<Kept>| {
+        let findings = Some((Arc::clone(store) as Arc<dyn Note>, Noted::ByWhoComputes));
+        Member::noting(AnyBus::Local(bus.member()), &clock, settings(), findings)
+    };
+    let (never, kept) = (Arc::new(Kept::default()), Arc::new(Kept::default()));
+    never.away.store(true, Ordering::SeqCst);
+    let first = member(&never);
+    eventually("a checkpoint is left", async || first.worker.status().checkpoint_at.get() > 0).await;
+    for second in 1..=8 {
+        first.see(&flood("mallory", NOW + Micros::from_secs(second), 1));
+        let seen = first.worker.status().observed.get();
+        clock.advance(Micros::SECOND);
+        eventually("it was seen", async || first.worker.status().observed.get() > seen).await;
+    }
+    eventually("the flood is limited", async || first.limits("mallory")).await;
+    drop(first);
+    let second = member(&kept);
+    eventually("what was told is noted", async || {
+        let events = kept.events.lock().unwrap();
+        events.iter().any(|event| event.subject == user("mallory") && event.kind == Kind::Flag)
+    })
+    .await;
+    assert!(second.limits("mallory"), "what is in force stays");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn garbage_on_the_bus_is_counted_and_nothing_else() {
     let (bus, clock) = (LocalBus::default(), ManualClock::at(NOW));
     for bytes in [&b""[..], b"\x01", b"\x01garbage", b"\x02", &[255; 1_000]] {

@@ -203,7 +203,16 @@ impl Computing {
         };
         fold.expire(self.line.now());
         if !alone {
+<<<<<<< HEAD
             let mut missed = self.missed_deeds(bus, &mut ruler, &mut fold, stood).await;
+=======
+            let mut missed = self.missed_deeds(bus, &mut ruler, &mut fold).await;
+            self.note_again(&missed);
+            if !goes_on && self.known.is_none() {
+                // It begins with the first deed. What was before would be a clock that was set back by as much.
+                ruler.since = missed.iter().find_map(begin_of).unwrap_or_default();
+            }
+>>>>>>> w-e2e
             if goes_on {
                 // What happened is its own doing.
                 missed.retain(|deed| matches!(deed, Deed::Feedback(_)));
@@ -339,6 +348,15 @@ impl Computing {
                 }
             }
         }
+    }
+
+    /// Notes what the last holder of the seat told, as it may have gone before it was noted. What was noted stays as it is.
+    fn note_again(&self, missed: &[Deed]) {
+        let Some((waiting, Noted::ByWhoComputes)) = &self.notes else { return };
+        waiting.push(missed.iter().filter_map(|deed| match deed {
+            Deed::Event(event) => Some(event.clone()),
+            Deed::Feedback(_) => None,
+        }));
     }
 
     /// Tells whoever keeps findings that what was done alone has ended.
@@ -536,6 +554,14 @@ impl Reign<'_> {
         if timeout(FAREWELL, all).await.is_err() {
             tracing::warn!("the anomaly worker's last checkpoint took longer than {FAREWELL:?} and was left out");
         }
+    }
+}
+
+/// When an engine begins that knows nothing but a deed and what comes after it.
+fn begin_of(deed: &Deed) -> Option<Micros> {
+    match deed {
+        Deed::Event(event) => Some(event.at - Micros::SECOND),
+        Deed::Feedback(_) => None,
     }
 }
 

@@ -31,6 +31,8 @@ pub struct Ruler {
     pub observed: Position,
     /// The last deed that it heard of there.
     pub heard: Position,
+    /// While it reads what came before it began: observations from before are left out.
+    pub since: Micros,
     /// What it did of each incident since it is alone.
     pub open: HashMap<u64, Done>,
 }
@@ -66,6 +68,7 @@ impl Ruler {
             pending: Vec::new(),
             observed: Position::START,
             heard: Position::START,
+            since: Micros::ZERO,
             open: HashMap::new(),
         }
     }
@@ -93,6 +96,7 @@ impl Ruler {
     /// # Errors
     /// When the engine ended in a panic; it is gone then. So with all that follows.
     pub async fn observe(&mut self, batches: Vec<Bytes>) -> Result<Seen, JoinError> {
+        let since = self.since;
         let made = self
             .work(move |engine, beat| {
                 let (mut seen, mut events) = (Seen::default(), Vec::new());
@@ -101,7 +105,7 @@ impl Ruler {
                         seen.damaged += 1;
                         continue;
                     };
-                    for observation in observations {
+                    for observation in observations.into_iter().filter(|observation| observation.at >= since) {
                         while let Some(end) = beat.before(observation.at) {
                             events.extend(engine.tick(end));
                         }
@@ -123,6 +127,7 @@ impl Ruler {
     /// # Errors
     /// As [`Ruler::observe`].
     pub async fn tick(&mut self, now: Micros, status: &Status) -> Result<(), JoinError> {
+        self.since = Micros::ZERO;
         let Some(end) = self.beat.by(now) else { return Ok(()) };
         let made = self
             .work(move |engine, _| {
