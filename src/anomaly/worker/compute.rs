@@ -203,16 +203,12 @@ impl Computing {
         };
         fold.expire(self.line.now());
         if !alone {
-<<<<<<< HEAD
             let mut missed = self.missed_deeds(bus, &mut ruler, &mut fold, stood).await;
-=======
-            let mut missed = self.missed_deeds(bus, &mut ruler, &mut fold).await;
             self.note_again(&missed);
             if !goes_on && self.known.is_none() {
                 // It begins with the first deed. What was before would be a clock that was set back by as much.
                 ruler.since = missed.iter().find_map(begin_of).unwrap_or_default();
             }
->>>>>>> w-e2e
             if goes_on {
                 // What happened is its own doing.
                 missed.retain(|deed| matches!(deed, Deed::Feedback(_)));
