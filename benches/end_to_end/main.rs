@@ -84,7 +84,9 @@ fn main() -> ExitCode {
         Some("million") => live::million(&options),
         Some("authz") => authz::run(&options),
         Some("observed") => observed::run(&options),
-        Some(other) => panic!("no scenario {other}; there are workers, reload, redis, live, million, authz and observed"),
+        Some(other) => {
+            panic!("no scenario {other}; there are workers, reload, redis, live, million, authz and observed")
+        }
     }
     ExitCode::SUCCESS
 }
