@@ -107,8 +107,8 @@ fn check_in_memory((store, limit): Store) -> Store {
 
 // The whole of a decision but for its connection, without and with what an observation adds.
 #[library_benchmark]
-#[bench::not_observed(args = (Deciding::new(false)), config = bound(9_000))]
-#[bench::observed(args = (Deciding::new(true)), config = bound(10_000))]
+#[bench::not_observed(args = (Deciding::new(false)), config = bound(19_200))]
+#[bench::observed(args = (Deciding::new(true)), config = bound(21_900))]
 fn decide(deciding: Deciding) -> Deciding {
     for _ in 0..CALLS {
         deciding.decide();

@@ -185,7 +185,8 @@ fn observing() {
         "\n| ns of CPU, {} rounds of {DECISIONS} | a tenth below | median | a tenth above |\n|---|---|---|---|",
         rounds.len()
     );
-    let rows: [(&str, fn(&(f64, f64, f64)) -> f64); 3] = [
+    type Column = fn(&(f64, f64, f64)) -> f64;
+    let rows: [(&str, Column); 3] = [
         ("decision", |round| round.0),
         ("decision with observation", |round| round.1),
         ("difference", |round| round.2),

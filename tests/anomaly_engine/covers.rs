@@ -23,17 +23,21 @@ fn by_definition(attack: &[Cell], calm: &[Cell], tolerated: f64) -> Vec<Chosen> 
                 }
             }
         }
-        let fits = counts.into_iter().map(|(values, count)| (Group(values), count));
-        let fits = fits.filter(|(group, count)| *count >= least && share(group) <= room);
-        let best = fits.max_by(|(a, many_a), (b, many_b)| {
+        let common = counts.into_iter().filter(|(_, count)| *count >= least);
+        let fits = common.map(|(values, count)| (Group(values), count, share(&Group(values))));
+        let best = fits.filter(|(.., share)| *share <= room).max_by(|(a, many_a, calm_a), (b, many_b, calm_b)| {
             let size = |count: &f64| (count / all * 50.0).round();
             let plainer = b.width().cmp(&a.width());
+<<<<<<< HEAD
             size(many_a).total_cmp(&size(many_b)).then(share(b).total_cmp(&share(a))).then(plainer).then(b.0.cmp(&a.0))
+=======
+            size(many_a).total_cmp(&size(many_b)).then(calm_b.total_cmp(calm_a)).then(plainer).then(b.0.cmp(&a.0))
+>>>>>>> w-scale
         });
-        let Some((group, count)) = best else { break };
+        let Some((group, count, calm)) = best else { break };
         left.retain(|cell| !group.has(&cell.values));
-        room -= share(&group);
-        chosen.push(Chosen { group, attack: count / all, calm: share(&group) });
+        room -= calm;
+        chosen.push(Chosen { group, attack: count / all, calm });
     }
     chosen
 }
@@ -41,7 +45,7 @@ fn by_definition(attack: &[Cell], calm: &[Cell], tolerated: f64) -> Vec<Chosen> 
 #[test]
 fn counting_by_frequent_values_chooses_the_same() {
     let mut found = 0;
-    for seed in 0..60 {
+    for seed in 0..20 {
         let mut random = fastrand::Rng::with_seed(seed);
         let kinds = random.u16(2..30);
         // Few values are common, many are rare, and some have no name.
@@ -52,11 +56,11 @@ fn counting_by_frequent_values_chooses_the_same() {
         };
         let (many, skew) = (random.usize(0..200), 1.0 + 4.0 * random.f64());
         let attack = cells(&mut random, many, skew);
-        let calm = cells(&mut random, 500, 1.0);
+        let calm = cells(&mut random, 200, 1.0);
         let tolerated = random.f64() * 0.2;
         let chosen = cover(&attack, &calm, tolerated);
         assert_eq!(chosen, by_definition(&attack, &calm, tolerated), "seed {seed}");
         found += chosen.len();
     }
-    assert!(found > 60, "there was something to choose: {found}");
+    assert!(found > 20, "there was something to choose: {found}");
 }
