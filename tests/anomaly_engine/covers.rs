@@ -28,11 +28,7 @@ fn by_definition(attack: &[Cell], calm: &[Cell], tolerated: f64) -> Vec<Chosen> 
         let best = fits.filter(|(.., share)| *share <= room).max_by(|(a, many_a, calm_a), (b, many_b, calm_b)| {
             let size = |count: &f64| (count / all * 50.0).round();
             let plainer = b.width().cmp(&a.width());
-<<<<<<< HEAD
-            size(many_a).total_cmp(&size(many_b)).then(share(b).total_cmp(&share(a))).then(plainer).then(b.0.cmp(&a.0))
-=======
             size(many_a).total_cmp(&size(many_b)).then(calm_b.total_cmp(calm_a)).then(plainer).then(b.0.cmp(&a.0))
->>>>>>> w-scale
         });
         let Some((group, count, calm)) = best else { break };
         left.retain(|cell| !group.has(&cell.values));
