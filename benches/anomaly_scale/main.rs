@@ -160,6 +160,9 @@ fn run(scenario: &Scenario, seconds: u64, each: bool, file: Option<&str>) {
     assert!(memory("VmHWM") <= MOST_MEMORY, "{} MB, at most {MOST_MEMORY}", memory("VmHWM"));
 }
 
+/// A figure of a round: of decisions alone, with observations, and the difference.
+type Figure = fn(&(f64, f64, f64)) -> f64;
+
 /// What an observation adds to a decision, both in turn.
 fn observing() {
     const DECISIONS: u32 = 20_000;
@@ -176,7 +179,7 @@ fn observing() {
         });
         rounds.push((alone, observed, observed - alone));
     }
-    let at = |share: f64, of: fn(&(f64, f64, f64)) -> f64| {
+    let at = |share: f64, of: Figure| {
         let mut values: Vec<f64> = rounds.iter().map(of).collect();
         values.sort_by(f64::total_cmp);
         values[((values.len() - 1) as f64 * share) as usize]
@@ -185,7 +188,7 @@ fn observing() {
         "\n| ns of CPU, {} rounds of {DECISIONS} | a tenth below | median | a tenth above |\n|---|---|---|---|",
         rounds.len()
     );
-    let rows: [(&str, fn(&(f64, f64, f64)) -> f64); 3] = [
+    let rows: [(&str, Figure); 3] = [
         ("decision", |round| round.0),
         ("decision with observation", |round| round.1),
         ("difference", |round| round.2),
