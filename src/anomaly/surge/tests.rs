@@ -39,10 +39,11 @@ fn calm(random: &mut fastrand::Rng) -> Calm {
     calm
 }
 
+/// As much is tolerated as by the default settings.
 fn look(calm: &Calm, new: &[Profile], expected: f64) -> Surge {
     let mut surge = Surge::new(Micros::ZERO, Micros::ZERO);
     (0..3).for_each(|_| {
-        surge.look(calm, new, expected, 0.0015);
+        surge.look(calm, new, expected, 0.015);
     });
     surge
 }
