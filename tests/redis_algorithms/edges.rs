@@ -93,7 +93,8 @@ fn a_key_expires_when_its_counter_is_as_new() {
         for hits in [3, 4] {
             let outcome = perform(&server, "counter", &limit, &[Charge(hits)])[0];
             let (left, reset) = (server.ttl("counter"), i64::try_from(outcome.reset_after.0.div_ceil(1_000)).unwrap());
-            assert!((reset - 2_000..=reset + 1).contains(&left), "{algorithm}: {left} ms for {reset} ms");
+            // A moment is a millisecond, and what the machine's clock was set back by in between.
+            assert!((reset - 2_000..=reset + 20).contains(&left), "{algorithm}: {left} ms for {reset} ms");
         }
         // Shortened, so that it shows when somebody sets it anew.
         server.command(&["PEXPIRE", "counter", "5000"]);
