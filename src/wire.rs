@@ -128,6 +128,23 @@ impl<'a> Reader<'a> {
     }
 }
 
+/// An entry of a map from texts to texts or messages: its key and its value, empty where they are missing.
+///
+/// # Errors
+/// [`Malformed`].
+pub fn pair(message: &[u8]) -> Result<(&[u8], &[u8]), Malformed> {
+    let (mut key, mut value): (&[u8], &[u8]) = (b"", b"");
+    let mut fields = Reader::new(message);
+    while let Some(field) = fields.field()? {
+        match field {
+            (1, Value::Bytes(bytes)) => key = bytes,
+            (2, Value::Bytes(bytes)) => value = bytes,
+            _ => {}
+        }
+    }
+    Ok((key, value))
+}
+
 /// Writes a message into one buffer. Fields with their default value are left out, as proto3 does, except where a
 /// method says otherwise.
 #[derive(Debug, Default)]

@@ -8,3 +8,6 @@
 pub mod connect;
 pub mod subscription;
 pub mod topology;
+
+/// Takes, keeps or gives back a lease: what it takes and returns is written in the script.
+pub const LEASE_SCRIPT: &str = include_str!("scripts/lease.lua");

@@ -276,6 +276,16 @@ fn a_limit_of_its_own_keeps_to_all_or_nothing() {
 }
 
 #[test]
+fn what_a_limit_of_its_own_denies_uses_up_no_rule_that_records_denied_hits() {
+    let stand = Stand::new(vec![rule("user_id", 10)]);
+    let shadow = Adjustment { shadow: true, ..adjustment(user("alice"), Effect::Limit { rate: 0.001, burst: 1 }) };
+    stand.adjust([adjustment(user("alice"), Effect::Limit { rate: 0.001, burst: 2 })]);
+    assert_eq!(stand.admitted(&[ALICE], 10), 2);
+    stand.adjust([shadow]);
+    assert_eq!(stand.admitted(&[ALICE], 20), 8, "a shadow changes nothing about that");
+}
+
+#[test]
 fn a_counter_of_its_own_is_no_rules() {
     let stand = Stand::new(vec![rule("enforced", 2), rule("user_id", 100)]);
     stand.adjust([adjustment(user("alice"), Effect::Limit { rate: 0.001, burst: 3 })]);

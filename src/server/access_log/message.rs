@@ -3,7 +3,7 @@
 
 use crate::authz::attributes::Attributes;
 use crate::core::clock::Micros;
-use crate::wire::{Malformed, Reader, Value};
+use crate::wire::{Malformed, Reader, Value, pair};
 
 /// A part of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -239,18 +239,4 @@ fn metadata<'a>(message: &'a [u8], entry: &mut Entry<'a>) -> Result<(), Malforme
         }
     }
     Ok(())
-}
-
-/// An entry of a map from texts to texts or messages.
-fn pair(message: &[u8]) -> Result<(&[u8], &[u8]), Malformed> {
-    let (mut key, mut value): (&[u8], &[u8]) = (b"", b"");
-    let mut fields = Reader::new(message);
-    while let Some(field) = fields.field()? {
-        match field {
-            (1, Value::Bytes(bytes)) => key = bytes,
-            (2, Value::Bytes(bytes)) => value = bytes,
-            _ => {}
-        }
-    }
-    Ok((key, value))
 }

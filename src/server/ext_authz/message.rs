@@ -11,7 +11,7 @@
 use smallvec::SmallVec;
 
 use crate::authz::attributes::Attributes;
-use crate::wire::{Malformed, Reader, Value};
+use crate::wire::{Malformed, Reader, Value, pair};
 
 type Pairs<'a, const N: usize> = SmallVec<[(&'a [u8], &'a [u8]); N]>;
 
@@ -146,20 +146,6 @@ fn header_value(message: &[u8]) -> Result<(&[u8], &[u8]), Malformed> {
         }
     }
     Ok((key, if raw.is_empty() { value } else { raw }))
-}
-
-/// An entry of a map from texts to texts or messages.
-fn pair(message: &[u8]) -> Result<(&[u8], &[u8]), Malformed> {
-    let (mut key, mut value): (&[u8], &[u8]) = (b"", b"");
-    let mut fields = Reader::new(message);
-    while let Some(field) = fields.field()? {
-        match field {
-            (1, Value::Bytes(bytes)) => key = bytes,
-            (2, Value::Bytes(bytes)) => value = bytes,
-            _ => {}
-        }
-    }
-    Ok((key, value))
 }
 
 /// `AttributeContext.TLSSession`.

@@ -167,7 +167,7 @@ impl RedisBus {
     /// Takes, keeps or, with no time at all, gives up the seat.
     async fn lease(&self, time: Duration) -> Result<bool, BusError> {
         let args: Vec<Value> = vec![self.id.as_str().into(), text(time.as_millis())];
-        let script = include_str!("scripts/lease.lua");
+        let script = crate::redis::LEASE_SCRIPT;
         let asked = self.quick()?.eval::<i64, _, _, _>(script, vec![self.keys.seat.as_str()], args);
         let late = |_| BusError::Away(format!("no answer within {LEAD_DEADLINE:?}"));
         let led = timeout(LEAD_DEADLINE, asked).await.map_err(late)?.map_err(away)?;

@@ -175,7 +175,7 @@ impl RedisCopies {
     /// When Redis does not answer; then it may be or not.
     pub async fn lead(&self) -> Result<bool, RedisCopyError> {
         let args: Vec<Value> = vec![self.id.as_str().into(), text(LEASE.as_millis())];
-        let script = include_str!("scripts/lead.lua");
+        let script = crate::redis::LEASE_SCRIPT;
         let led: i64 = self.client()?.eval(script, vec![self.keys.publisher.as_str()], args).await?;
         Ok(led == 1)
     }
@@ -186,7 +186,7 @@ impl RedisCopies {
     /// When Redis does not answer; then it ends by itself.
     pub async fn resign(&self) -> Result<(), RedisCopyError> {
         let args: Vec<Value> = vec![self.id.as_str().into(), "0".into()];
-        let script = include_str!("scripts/lead.lua");
+        let script = crate::redis::LEASE_SCRIPT;
         let _: i64 = self.client()?.eval(script, vec![self.keys.publisher.as_str()], args).await?;
         Ok(())
     }
