@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::domain::Domain;
 use super::members::group_key;
-use super::upkeep::{Acting, Finding};
+use super::upkeep::{Acting, CELLS_A_SECOND, Finding};
 use super::wording;
 use crate::anomaly::event::Reason;
 use crate::anomaly::features::clients::{Place, Who};
@@ -23,10 +23,8 @@ const GOES_ON: f64 = 0.2;
 const WORTH: f64 = 0.2;
 /// The most of an address' own calm traffic that groups may touch.
 const MOST: f64 = 0.25;
-/// What was taken for calm in the last seconds before a flag may be the attack's beginning; so many requests are kept of a
-/// second.
+/// What was taken for calm in the last seconds before a flag may be the attack's beginning.
 const BEFORE: u64 = 10;
-const KEPT: u64 = 16;
 /// All that names no user.
 pub(super) const OF_ANONYMOUS: Group = Group([0, 0, 0, 0, ANONYMOUS]);
 
@@ -60,8 +58,8 @@ impl Domain {
             let user = || self.clients.find(cell.client).and_then(|found| self.clients.get(found));
             cell.client == place.key || user().is_some_and(|user| user.behind == place.key)
         };
-        let fresh = ((now - opened).0 / 1_000_000 + BEFORE) * KEPT;
-        let settled = self.calm.cells.len().saturating_sub(usize::try_from(fresh).unwrap_or(usize::MAX));
+        let fresh = usize::try_from((now - opened).0 / 1_000_000 + BEFORE).unwrap_or(usize::MAX);
+        let settled = self.calm.cells.len().saturating_sub(fresh.saturating_mul(CELLS_A_SECOND));
         let calm: Vec<Cell> = self.calm.cells.iter().take(settled).filter(behind).map(here).collect();
         let share = self.own_share(place, now) + self.share_behind(place, now);
         let chosen = cover::cover(&attack, &calm, (room / share.max(1e-9)).min(MOST));

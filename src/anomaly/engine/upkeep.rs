@@ -13,7 +13,7 @@ use crate::core::clock::Micros;
 use crate::core::subject::Subject;
 
 /// Calm requests that are kept of each second, and in all.
-const CELLS_A_SECOND: usize = 16;
+pub(super) const CELLS_A_SECOND: usize = 16;
 pub(super) const CELLS: usize = 16_384;
 /// The brake leaves room for so many, however few clients there are.
 const LEAST_ACTIONS: usize = 5;
